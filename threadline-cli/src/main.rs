@@ -1,0 +1,2 @@
+//! The threadline binary.
+fn main() {}
