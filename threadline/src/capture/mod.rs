@@ -1,0 +1,16 @@
+//! From a model's attributes to SQL: plans are values, and rendering them is pure.
+
+mod error;
+mod models;
+mod name;
+mod plan;
+mod policy;
+mod sql;
+
+pub use error::PlanError;
+pub use models::Models;
+pub(crate) use models::rendered_table;
+pub use name::{Identifier, Literal, TableName};
+pub use plan::{CapturePlan, Key};
+pub use policy::{Columns, Placeholder, Policy, columns};
+pub use sql::Storage;
