@@ -23,9 +23,16 @@
 
 mod actor;
 mod actor_kind;
+mod context;
+mod context_error;
+mod scope;
+mod settings;
+mod settings_query;
 
 pub use actor::{ActorError, ActorRef};
 pub use actor_kind::{ActorKind, UnknownActorKind};
+pub use context::AuditContext;
+pub use context_error::ContextError;
 
 /// The longest identifier, in characters: what a `varchar(255)` of the application holds.
 const MAX_TEXT_CHARS: usize = 255;
