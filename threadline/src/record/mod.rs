@@ -21,18 +21,28 @@
 //! | `threadline.job_id` | text |
 //! | `threadline.meta` | a JSON object |
 
+mod action;
+mod action_status;
 mod actor;
 mod actor_kind;
+#[cfg(feature = "async")]
+pub mod asynch;
 mod context;
 mod context_error;
 mod scope;
 mod settings;
 mod settings_query;
+mod transaction;
+mod transaction_id;
 
+pub use action::{Action, RecordAction, record_action};
+pub use action_status::{ActionStatus, UnknownActionStatus};
 pub use actor::{ActorError, ActorRef};
 pub use actor_kind::{ActorKind, UnknownActorKind};
 pub use context::AuditContext;
 pub use context_error::ContextError;
+pub use transaction::transaction;
+pub use transaction_id::{TransactionId, transaction_id};
 
 /// The longest identifier, in characters: what a `varchar(255)` of the application holds.
 const MAX_TEXT_CHARS: usize = 255;
