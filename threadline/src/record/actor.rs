@@ -1,18 +1,16 @@
 //! The party that is answerable for a change.
 
 use std::fmt;
-use std::io::Write;
-use std::str::FromStr;
 
-use diesel::deserialize::{self, FromSql, FromSqlRow};
+use diesel::deserialize::FromSqlRow;
 use diesel::expression::AsExpression;
-use diesel::pg::{Pg, PgValue};
-use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::Jsonb;
 use serde::{Deserialize, Serialize};
 
 use super::MAX_TEXT_CHARS;
-use super::actor_kind::{ActorKind, UnknownActorKind};
+use super::actor_error::ActorError;
+use super::actor_form::StoredActor;
+use super::actor_kind::ActorKind;
 
 /// Who is answerable for a change: a kind of party and its id in the application.
 ///
@@ -33,20 +31,11 @@ use super::actor_kind::{ActorKind, UnknownActorKind};
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Jsonb)]
-#[serde(try_from = "Unchecked")]
+#[serde(try_from = "StoredActor")]
 pub struct ActorRef {
     #[serde(rename = "type")]
     kind: ActorKind,
     #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-}
-
-/// The stored form before its rules were checked.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Unchecked {
-    #[serde(rename = "type")]
-    kind: ActorKind,
     id: Option<String>,
 }
 
@@ -185,7 +174,7 @@ impl ActorRef {
         self.id.as_deref()
     }
 
-    fn checked(kind: ActorKind, id: Option<String>) -> Result<Self, ActorError> {
+    pub(super) fn checked(kind: ActorKind, id: Option<String>) -> Result<Self, ActorError> {
         match (kind, id) {
             (ActorKind::Anonymous, None) => Ok(Self::anonymous()),
             (ActorKind::Anonymous, Some(_)) => Err(ActorError::UnexpectedId),
@@ -200,121 +189,10 @@ impl ActorRef {
     }
 }
 
-/// An [`ActorRef`] that can't be: it says what is wrong with the kind or the id.
-///
-/// No message repeats an id, which may be the personal data of whoever sent it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ActorError {
-    /// The kind needs an id, and there was none or an empty one.
-    #[error(
-        "an actor of type {kind} needs an id that is not empty; \
-         use the anonymous actor for a party that can't be identified"
-    )]
-    MissingId {
-        /// The kind that was asked for.
-        kind: ActorKind,
-    },
-    /// An anonymous actor came with an id.
-    #[error("an anonymous actor has no id; name the kind of party that the id belongs to")]
-    UnexpectedId,
-    /// The id is longer than the limit of 255 characters.
-    #[error("the id of the {kind} has {length} characters; at most {MAX_TEXT_CHARS} are allowed")]
-    IdTooLong {
-        /// The kind that was asked for.
-        kind: ActorKind,
-        /// The id's length in characters.
-        length: usize,
-    },
-    /// The id holds a control character, such as a line break or NUL.
-    #[error("the id of the {kind} holds a control character")]
-    ControlCharacter {
-        /// The kind that was asked for.
-        kind: ActorKind,
-    },
-    /// The text before the colon, or all of it, names no kind.
-    #[error(transparent)]
-    UnknownKind(#[from] UnknownActorKind),
-}
-
-impl TryFrom<Unchecked> for ActorRef {
-    type Error = ActorError;
-
-    fn try_from(Unchecked { kind, id }: Unchecked) -> Result<Self, Self::Error> {
-        Self::checked(kind, id)
-    }
-}
-
-impl fmt::Display for ActorRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.id {
-            Some(id) => write!(f, "{}:{id}", self.kind),
-            None => self.kind.fmt(f),
-        }
-    }
-}
-
-/// Reads what [`Display`](fmt::Display) writes: `user:42`, or `anonymous`. The id may
-/// itself hold colons.
-impl FromStr for ActorRef {
-    type Err = ActorError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once(':') {
-            Some((kind, id)) => Self::checked(kind.parse()?, Some(id.to_owned())),
-            None => Self::checked(text.parse()?, None),
-        }
-    }
-}
-
-impl ToSql<Jsonb, Pg> for ActorRef {
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
-        /// Precedes the text of a `jsonb` value on the wire.
-        const JSONB_VERSION: u8 = 1;
-        out.write_all(&[JSONB_VERSION])?;
-        serde_json::to_writer(out, self)?;
-        Ok(IsNull::No)
-    }
-}
-
-impl FromSql<Jsonb, Pg> for ActorRef {
-    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
-        let stored = <serde_json::Value as FromSql<Jsonb, Pg>>::from_sql(value)?;
-        Ok(serde_json::from_value(stored)?)
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn the_stored_form_is_that_of_the_contract() {
-        let stored = |actor| serde_json::to_value::<ActorRef>(actor).unwrap();
-        assert_eq!(
-            stored(ActorRef::service_account("billing").unwrap()),
-            json!({"type": "service_account", "id": "billing"})
-        );
-        assert_eq!(stored(ActorRef::anonymous()), json!({"type": "anonymous"}));
-    }
-
-    #[test]
-    fn stored_and_printed_forms_read_back() {
-        for actor in [
-            ActorRef::user("tenant:7:ä\"'\\").unwrap(),
-            ActorRef::admin(1).unwrap(),
-            ActorRef::job("x".repeat(MAX_TEXT_CHARS)).unwrap(),
-            ActorRef::system(" ").unwrap(),
-            ActorRef::anonymous(),
-        ] {
-            let stored = serde_json::to_value(&actor).unwrap();
-            assert_eq!(serde_json::from_value::<ActorRef>(stored).unwrap(), actor);
-            assert_eq!(actor.to_string().parse(), Ok(actor));
-        }
-    }
 
     #[test]
     fn an_id_is_required_bounded_and_printable() {
@@ -351,26 +229,6 @@ mod tests {
             "anonymous:7".parse::<ActorRef>(),
             Err(ActorError::UnexpectedId)
         );
-    }
-
-    #[test]
-    fn a_malformed_stored_form_is_refused() {
-        for stored in [
-            json!({}),
-            json!("user:42"),
-            json!({"type": "user"}),
-            json!({"type": "user", "id": null}),
-            json!({"type": "user", "id": ""}),
-            json!({"type": "user", "id": 42}),
-            json!({"type": "robot", "id": "42"}),
-            json!({"type": "user", "id": "42", "name": "Ann"}),
-            json!({"type": "anonymous", "id": "42"}),
-        ] {
-            assert!(
-                serde_json::from_value::<ActorRef>(stored.clone()).is_err(),
-                "{stored}"
-            );
-        }
     }
 
     #[test]

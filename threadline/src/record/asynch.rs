@@ -47,7 +47,9 @@ where
 /// use threadline::{ActorRef, AuditContext};
 /// # diesel::table! { invoices (id) { id -> BigInt, state -> Text } }
 ///
-/// async fn refund<C>(conn: &mut C, user: i64, invoice: i64) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+/// type BoxError = Box<dyn std::error::Error + Send + Sync>;
+///
+/// async fn refund<C>(conn: &mut C, user: i64, invoice: i64) -> Result<(), BoxError>
 /// where
 ///     C: AsyncConnection<Backend = Pg>,
 /// {
@@ -68,7 +70,8 @@ where
 /// A future that is dropped before it is done commits nothing, but it can't wait for a
 /// rollback: the connection is left inside the transaction. The pools of diesel-async
 /// notice and close such a connection instead of lending it again. A connection of your
-/// own has to be dropped.
+/// own has to be dropped: the next transaction on it would be a savepoint of the abandoned
+/// one, which never commits.
 ///
 /// # Errors
 ///

@@ -130,8 +130,8 @@ impl AuditContext {
         self.metadata(Self::REMOTE_ADDRESS, address.into().to_string())
     }
 
-    /// Adds one key to the metadata, replacing what it held; as JSON text, all of it
-    /// takes at most 16 KiB.
+    /// Adds one key to the metadata, replacing what it held. As JSON text, they take at
+    /// most 16 KiB, in at most 64 levels.
     ///
     /// ```
     /// let context = threadline::AuditContext::unattributed()
@@ -175,7 +175,8 @@ impl AuditContext {
     /// # Errors
     ///
     /// [`ContextError`] that names the field: a text of more than 255 characters or with
-    /// control characters, metadata of more than 16 KiB or with a NUL character.
+    /// control characters, metadata of more than 16 KiB or 64 levels or with a NUL
+    /// character.
     pub fn validate(&self) -> Result<(), ContextError> {
         Settings::try_from(self).map(drop)
     }

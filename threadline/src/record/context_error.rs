@@ -44,7 +44,7 @@ pub enum ContextError {
     },
     /// The metadata is too much to be stored with every transaction.
     #[error(
-        "the metadata of the audit context takes {bytes} bytes as JSON; at most {limit} are allowed"
+        "the metadata of the audit context take {bytes} bytes as JSON; at most {limit} are allowed"
     )]
     MetadataTooLarge {
         /// Its size as JSON text.
@@ -52,8 +52,18 @@ pub enum ContextError {
         /// The most bytes it may take.
         limit: usize,
     },
-    /// The metadata holds a NUL character, which `jsonb` can't store.
-    #[error("the metadata of the audit context holds a NUL character under the key {key:?}")]
+    /// The metadata nest arrays and objects so deeply that they couldn't be read back.
+    #[error(
+        "the metadata of the audit context nest more than {limit} levels deep under the key {key:?}"
+    )]
+    MetadataTooDeep {
+        /// The outermost key that holds them.
+        key: String,
+        /// The most levels they may have.
+        limit: usize,
+    },
+    /// The metadata hold a NUL character, which `jsonb` can't store.
+    #[error("the metadata of the audit context hold a NUL character under the key {key:?}")]
     MetadataNul {
         /// The outermost key that holds it, or is it.
         key: String,

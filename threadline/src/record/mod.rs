@@ -24,23 +24,29 @@
 mod action;
 mod action_status;
 mod actor;
+mod actor_error;
+mod actor_form;
 mod actor_kind;
 #[cfg(feature = "async")]
 pub mod asynch;
 mod context;
 mod context_error;
+mod metadata;
+mod record_action;
 mod scope;
 mod settings;
 mod settings_query;
 mod transaction;
 mod transaction_id;
 
-pub use action::{Action, RecordAction, record_action};
+pub use action::Action;
 pub use action_status::{ActionStatus, UnknownActionStatus};
-pub use actor::{ActorError, ActorRef};
+pub use actor::ActorRef;
+pub use actor_error::ActorError;
 pub use actor_kind::{ActorKind, UnknownActorKind};
 pub use context::AuditContext;
 pub use context_error::ContextError;
+pub use record_action::{RecordAction, record_action};
 pub use transaction::transaction;
 pub use transaction_id::{TransactionId, transaction_id};
 

@@ -1,15 +1,16 @@
 //! The transaction-local settings that carry a context to the capture functions.
 
 use diesel::Queryable;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::MAX_TEXT_CHARS;
 use super::actor::ActorRef;
 use super::context::AuditContext;
 use super::context_error::ContextError;
+use super::metadata;
 
 const ACTOR_REF: &str = "threadline.actor_ref";
-const META: &str = "threadline.meta";
+pub(super) const META: &str = "threadline.meta";
 
 /// Every setting, in the order of the fields of [`Settings`].
 pub(super) const NAMES: [&str; 6] = [
@@ -20,8 +21,6 @@ pub(super) const NAMES: [&str; 6] = [
     "threadline.job_id",
     META,
 ];
-
-const MAX_METADATA_BYTES: usize = 16 * 1024;
 
 /// The text of every setting, empty where there is nothing to say.
 #[derive(Debug, Clone, PartialEq, Eq, Queryable)]
@@ -44,7 +43,7 @@ impl TryFrom<&AuditContext> for Settings {
             request_id: checked_text("request_id", &context.request_id)?,
             correlation_id: checked_text("correlation_id", &context.correlation_id)?,
             job_id: checked_text("job_id", &context.job_id)?,
-            meta: checked_metadata(&context.metadata)?,
+            meta: metadata::checked(&context.metadata)?,
         })
     }
 }
@@ -62,7 +61,7 @@ impl Settings {
             request_id: or_outer(self.request_id, &outer.request_id),
             correlation_id: or_outer(self.correlation_id, &outer.correlation_id),
             job_id: or_outer(self.job_id, &outer.job_id),
-            meta: nested_metadata(self.meta, &outer.meta)?,
+            meta: metadata::nested(self.meta, &outer.meta)?,
         })
     }
 
@@ -98,44 +97,12 @@ fn checked_text(field: &'static str, text: &str) -> Result<String, ContextError>
     Ok(text.to_owned())
 }
 
-fn checked_metadata(metadata: &Map<String, Value>) -> Result<String, ContextError> {
-    if metadata.is_empty() {
-        return Ok(String::new());
-    }
-    if let Some((key, _)) = metadata
-        .iter()
-        .find(|(key, value)| key.contains('\0') || holds_nul(value))
-    {
-        return Err(ContextError::MetadataNul { key: key.clone() });
-    }
-    let text = json!(metadata).to_string();
-    if text.len() > MAX_METADATA_BYTES {
-        return Err(ContextError::MetadataTooLarge {
-            bytes: text.len(),
-            limit: MAX_METADATA_BYTES,
-        });
-    }
-    Ok(text)
-}
-
-fn holds_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(values) => values.iter().any(holds_nul),
-        Value::Object(entries) => entries
-            .iter()
-            .any(|(key, value)| key.contains('\0') || holds_nul(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
-}
-
 fn nested_actor(own: String, outer: &str) -> Result<String, ContextError> {
-    if own.is_empty() || outer.is_empty() {
-        return Ok(if own.is_empty() {
-            outer.to_owned()
-        } else {
-            own
-        });
+    if outer.is_empty() {
+        return Ok(own);
+    }
+    if own.is_empty() {
+        return Ok(outer.to_owned());
     }
     let parse = |text: &str| {
         serde_json::from_str::<ActorRef>(text).map_err(|_| ContextError::MalformedSetting {
@@ -153,27 +120,6 @@ fn nested_actor(own: String, outer: &str) -> Result<String, ContextError> {
             inner,
         })
     }
-}
-
-fn nested_metadata(own: String, outer: &str) -> Result<String, ContextError> {
-    if own.is_empty() || outer.is_empty() || own == outer {
-        return Ok(if own.is_empty() {
-            outer.to_owned()
-        } else {
-            own
-        });
-    }
-    let parse = |text: &str| {
-        serde_json::from_str::<Map<String, Value>>(text).map_err(|_| {
-            ContextError::MalformedSetting {
-                setting: META,
-                expected: r#"{"tenant": "acme"}"#,
-            }
-        })
-    };
-    let mut merged = parse(outer)?;
-    merged.extend(parse(&own)?);
-    checked_metadata(&merged)
 }
 
 #[cfg(test)]
@@ -224,38 +170,6 @@ mod tests {
             AuditContext::default().job_id("1\n2").validate(),
             Err(ContextError::ControlCharacter { field: "job_id" })
         );
-    }
-
-    #[test]
-    fn metadata_are_bounded_as_json() {
-        let of_size = |bytes: usize| {
-            let around = r#"{"k":""}"#.len();
-            AuditContext::default().metadata("k", "x".repeat(bytes - around))
-        };
-        assert_eq!(of_size(MAX_METADATA_BYTES).validate(), Ok(()));
-        assert_eq!(
-            of_size(MAX_METADATA_BYTES + 1).validate(),
-            Err(ContextError::MetadataTooLarge {
-                bytes: MAX_METADATA_BYTES + 1,
-                limit: MAX_METADATA_BYTES
-            })
-        );
-    }
-
-    #[test]
-    fn a_nul_in_metadata_is_found_wherever_it_hides() {
-        for value in [
-            json!("\0"),
-            json!(["a", {"b": "c\0"}]),
-            json!({"a": {"\0": 1}}),
-        ] {
-            assert_eq!(
-                AuditContext::default().metadata("key", value).validate(),
-                Err(ContextError::MetadataNul { key: "key".into() })
-            );
-        }
-        let backslash = AuditContext::default().metadata("key", r"\u0000");
-        assert_eq!(backslash.validate(), Ok(()));
     }
 
     #[test]
@@ -320,17 +234,6 @@ mod tests {
             settings(&user("1")).within(&outer),
             Ok(settings(&user("1").source("importer")))
         );
-    }
-
-    #[test]
-    fn metadata_are_bounded_also_when_they_add_up() {
-        let half = "x".repeat(MAX_METADATA_BYTES / 2);
-        let outer = settings(&AuditContext::default().metadata("a", half.as_str()));
-        let inner = settings(&AuditContext::default().metadata("b", half));
-        assert!(matches!(
-            inner.within(&outer),
-            Err(ContextError::MetadataTooLarge { .. })
-        ));
     }
 
     #[test]

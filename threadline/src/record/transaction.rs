@@ -44,10 +44,10 @@ use super::settings_query::CurrentSettings;
 /// Inside an open transaction it is a savepoint. The context of the outer transaction is
 /// back in force afterwards, whichever way the savepoint ended. Fields that the inner
 /// context leaves empty are inherited, its metadata are added to the outer ones, and its
-/// actor has to be the outer one or none. As the transaction is stored with what was in
-/// force at its first captured change, what an inner context adds later isn't.
+/// actor has to be the outer one or none. A database transaction is stored once, with the
+/// context of its first captured change; only a missing actor is filled in by a later one.
 ///
-/// Another isolation level needs Diesel's `build_transaction` around it.
+/// For another isolation level, nest it in Diesel's `build_transaction`.
 ///
 /// # Errors
 ///
