@@ -10,6 +10,9 @@ use super::actor::ActorRef;
 /// of the transaction, those before it and those after it. An action of a transaction
 /// that changes nothing is kept too, unless it asks for changes.
 ///
+/// A name has 1 to 255 characters. Other texts are cut where they exceed what the audit
+/// tables keep of them: 4,096 characters of a reason, 65,536 of a comment, 255 of the rest.
+///
 /// ```
 /// use threadline::{Action, ActionStatus};
 ///
