@@ -17,6 +17,8 @@
 //! without dropping it: by `exit`, by a panic, or by a signal that cannot be caught. So a cluster
 //! may live in a `static`.
 //!
+//! `cargo run -p scratch-postgres` starts a cluster to play with.
+//!
 //! # Where the binaries come from
 //!
 //! The folder that the environment variable `THREADLINE_PG_BIN` names, and no other if it is set.

@@ -1,18 +1,14 @@
 //! Whatever ends the process, its clusters go with it.
 #![allow(clippy::unwrap_used)]
 
-use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader, Write, stderr};
-use std::mem;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{self, Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use scratch_postgres::ScratchPostgres;
-
-const ENDING: &str = "SCRATCH_POSTGRES_ENDING";
 
 /// A cluster as seen from outside, by its folder and its server process.
 struct Seen {
@@ -27,79 +23,76 @@ impl Seen {
             dir: dir.to_owned(),
             pid: file.lines().next().unwrap().to_owned(),
         };
-        assert!(seen.runs());
+        assert!(runs(&seen.pid));
         seen
     }
 
-    fn runs(&self) -> bool {
-        let mut ps = Command::new("ps");
-        ps.args(["-p", &self.pid]).stdout(Stdio::null());
-        ps.status().unwrap().success()
-    }
-
     fn is_gone(&self) -> bool {
-        !self.dir.exists() && !self.runs()
+        !self.dir.exists() && !runs(&self.pid)
     }
 
     fn assert_goes(&self) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while !self.is_gone() {
-            assert!(
-                Instant::now() < deadline,
-                "{} is still there",
-                self.dir.display()
-            );
+            let dir = self.dir.display();
+            assert!(Instant::now() < deadline, "{dir} is still there");
             sleep(Duration::from_millis(20));
         }
     }
 }
 
-/// Runs `child` below in a process of its own, up to when its cluster has started.
-fn process_that(ending: &str) -> (Child, Seen) {
-    let mut child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "child", "--nocapture", "--include-ignored"])
-        .env(ENDING, ending)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut dir = String::new();
-    let mut output = BufReader::new(child.stderr.take().unwrap());
-    output.read_line(&mut dir).unwrap();
-    let seen = Seen::at(Path::new(dir.trim_end()));
-    // Whatever else it says, such as the message of a panic, finds a reader.
-    child.stderr = Some(output.into_inner());
-    (child, seen)
+fn runs(pid: &str) -> bool {
+    signal("-0", pid)
 }
 
-#[test]
-#[ignore = "run by the other tests, which tell it how to end"]
-fn child() {
-    let Ok(ending) = env::var(ENDING) else { return };
-    let postgres = ScratchPostgres::start().unwrap();
-    writeln!(stderr(), "{}", postgres.dir().display()).unwrap();
-    let mut go = String::new();
-    std::io::stdin().read_line(&mut go).unwrap();
-    match ending.as_str() {
-        "exits" => process::exit(0),
-        "aborts" => process::abort(),
-        "panics" => panic!("as told"),
-        "forgets" => mem::forget(postgres),
-        "leaves a child" => {
-            let sleep = Command::new("sleep").arg("600").spawn().unwrap();
-            writeln!(stderr(), "{}", sleep.id()).unwrap();
-            process::abort();
+fn signal(signal: &str, pid: &str) -> bool {
+    let script = r#"kill "$1" "$2" 2>/dev/null"#;
+    let mut kill = Command::new("sh");
+    kill.args(["-c", script, "sh", signal, pid]);
+    kill.status().unwrap().success()
+}
+
+/// Another process with a cluster that has started.
+struct Holder {
+    process: Child,
+    stdout: BufReader<ChildStdout>,
+    cluster: Seen,
+}
+
+impl Holder {
+    fn that_will(end: &str) -> Holder {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_holder"))
+            .arg(end)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(process.stdout.take().unwrap());
+        let cluster = Seen::at(Path::new(&line(&mut stdout)));
+        Holder {
+            process,
+            stdout,
+            cluster,
         }
-        _ => sleep(Duration::from_secs(600)),
+    }
+
+    fn end(&mut self) {
+        writeln!(self.process.stdin.as_ref().unwrap(), "now").unwrap();
+        self.process.wait().unwrap();
     }
 }
 
-fn assert_goes_with_a_process_that(ending: &str) {
-    let (mut child, seen) = process_that(ending);
-    writeln!(child.stdin.as_ref().unwrap(), "go").unwrap();
-    child.wait().unwrap();
-    seen.assert_goes();
+fn line(stdout: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    line.trim_end().to_owned()
+}
+
+fn assert_goes_with_a_process_that_will(end: &str) {
+    let mut holder = Holder::that_will(end);
+    holder.end();
+    holder.cluster.assert_goes();
 }
 
 #[test]
@@ -112,49 +105,37 @@ fn goes_when_dropped() {
 
 #[test]
 fn goes_after_exit() {
-    assert_goes_with_a_process_that("exits");
+    assert_goes_with_a_process_that_will("exit");
 }
 
 #[test]
 fn goes_after_abort() {
-    assert_goes_with_a_process_that("aborts");
+    assert_goes_with_a_process_that_will("abort");
 }
 
 #[test]
 fn goes_after_a_panic() {
-    assert_goes_with_a_process_that("panics");
+    assert_goes_with_a_process_that_will("panic");
 }
 
 #[test]
 fn goes_when_it_is_never_dropped() {
-    assert_goes_with_a_process_that("forgets");
+    assert_goes_with_a_process_that_will("forget");
 }
 
 #[test]
 fn goes_after_a_kill() {
-    let (mut child, seen) = process_that("waits");
-    child.kill().unwrap();
-    child.wait().unwrap();
-    seen.assert_goes();
+    let mut holder = Holder::that_will("be killed");
+    holder.process.kill().unwrap();
+    holder.process.wait().unwrap();
+    holder.cluster.assert_goes();
 }
 
 #[test]
 fn goes_although_a_child_of_the_process_lives_on() {
-    let (mut child, seen) = process_that("leaves a child");
-    writeln!(child.stdin.as_ref().unwrap(), "go").unwrap();
-    let mut pid = String::new();
-    BufReader::new(child.stderr.take().unwrap())
-        .read_line(&mut pid)
-        .unwrap();
-    child.wait().unwrap();
-    let kill = |signal| {
-        Command::new("kill")
-            .args([signal, pid.trim_end()])
-            .status()
-            .unwrap()
-            .success()
-    };
-    seen.assert_goes();
-    assert!(kill("-0"), "the child was to outlive the cluster");
-    assert!(kill("-9"));
+    let mut holder = Holder::that_will("leave a child");
+    holder.end();
+    let child = line(&mut holder.stdout);
+    holder.cluster.assert_goes();
+    assert!(signal("-KILL", &child), "the child was to outlive it");
 }
