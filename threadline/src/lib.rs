@@ -3,10 +3,14 @@
 pub mod audited;
 pub mod capture;
 pub mod definition;
+pub mod query;
 pub mod record;
+pub mod schema;
 
 pub use audited::Audited;
 pub use definition::{Definition, RequireActor};
+pub use query::change_columns as change;
+pub use query::{AsOf, AuditedDsl, Change, ChangeTransaction, Op, Origin, Snapshot, recorded};
 #[cfg(feature = "async")]
 pub use record::asynch;
 pub use record::{
@@ -15,3 +19,8 @@ pub use record::{
 };
 #[cfg(feature = "derive")]
 pub use threadline_derive::Audited;
+
+/// What a module that reads history imports.
+pub mod prelude {
+    pub use crate::{Audited, AuditedDsl};
+}
