@@ -5,7 +5,7 @@ mod models;
 mod name;
 mod plan;
 mod policy;
-mod sql;
+mod render;
 
 pub use error::PlanError;
 pub use models::Models;
@@ -13,4 +13,4 @@ pub(crate) use models::rendered_table;
 pub use name::{Identifier, Literal, TableName};
 pub use plan::{CapturePlan, Key};
 pub use policy::{Columns, Placeholder, Policy, columns};
-pub use sql::Storage;
+pub use render::Storage;

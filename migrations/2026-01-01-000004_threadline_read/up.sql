@@ -1,0 +1,206 @@
+-- Reading: the functions that typed queries are made of, and that an operator calls in psql. They run with the rights of
+-- the caller, who needs SELECT on the audit tables: the role threadline_reader has it.
+--
+--   SELECT * FROM threadline_history('users', '{"id": 42}') ORDER BY id DESC;
+--   SELECT * FROM threadline_as_of('users', '{"id": 42}', '2026-03-15 10:30Z');
+
+-- The number under which a table is audited; an error that names the table if it isn't.
+CREATE OR REPLACE FUNCTION public.threadline_table(relation regclass) RETURNS integer
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    found integer;
+BEGIN
+    SELECT t.id INTO found
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    JOIN public.audit_tables t ON t.table_schema = n.nspname AND t.table_name = c.relname
+    WHERE c.oid = relation;
+    IF found IS NULL THEN
+        RAISE EXCEPTION 'threadline: table % is not audited', relation
+            USING ERRCODE = 'undefined_object', HINT = 'Run `threadline generate` with its model in the list, and the new migration.';
+    END IF;
+    RETURN found;
+END $$;
+
+-- The key as capture prints it, whatever the session's settings and however the caller wrote it.
+CREATE OR REPLACE FUNCTION public.threadline_key(relation regclass, key jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
+SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
+AS $$
+DECLARE
+    columns text[];
+    field record;
+    value text;
+    pk jsonb := '{}';
+BEGIN
+    SELECT t.key_columns INTO columns FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
+    IF ARRAY(SELECT jsonb_object_keys(key) k ORDER BY k) IS DISTINCT FROM ARRAY(SELECT k FROM unnest(columns) k ORDER BY k) THEN
+        RAISE EXCEPTION 'threadline: the key of table % is %, not %', relation, columns, ARRAY(SELECT jsonb_object_keys(key) k ORDER BY k)
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Give one value for each of these columns, such as {"id": 42}.';
+    END IF;
+    FOR field IN
+        SELECT k.name, format_type(a.atttypid, a.atttypmod) AS type
+        FROM unnest(columns) k(name)
+        LEFT JOIN pg_attribute a ON a.attrelid = relation AND a.attname = k.name AND a.attnum > 0 AND NOT a.attisdropped
+    LOOP
+        IF field.type IS NULL THEN
+            value := key ->> field.name; -- the column is gone, its history is not
+        ELSE
+            EXECUTE format('SELECT to_jsonb(CAST($1 AS %s)) #>> ''{}''', field.type) INTO value USING key ->> field.name;
+        END IF;
+        pk := pk || jsonb_build_object(field.name, value);
+    END LOOP;
+    RETURN pk;
+END $$;
+
+-- The same key under the former names of its columns.
+CREATE OR REPLACE FUNCTION public.threadline_former_keys(relation regclass, key jsonb) RETURNS jsonb[]
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    former jsonb;
+    pk jsonb := public.threadline_key(relation, key);
+    keys jsonb[] := '{}';
+    renamed record;
+BEGIN
+    SELECT t.former_columns INTO former FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
+    FOR renamed IN
+        SELECT f.key AS name, n.value AS former_name FROM jsonb_each(former) f, jsonb_array_elements_text(f.value) n
+        WHERE pk ? f.key
+    LOOP
+        keys := keys || (pk - renamed.name || jsonb_build_object(renamed.former_name, pk -> renamed.name));
+    END LOOP;
+    RETURN keys;
+END $$;
+
+-- The newest line about a row before line `before`, TRUNCATE of the table included.
+CREATE OR REPLACE FUNCTION public.threadline_previous(relation_id integer, keys jsonb[], before bigint) RETURNS SETOF public.audit_changes
+LANGUAGE sql STABLE
+AS $$
+    SELECT c.* FROM public.audit_changes c
+    WHERE c.table_id = relation_id
+      AND c.key_hash = ANY (ARRAY(SELECT hashtextextended(k::text, 0) FROM unnest(keys || '{}'::jsonb) k))
+      AND c.table_pk = ANY (keys || '{}'::jsonb) AND c.id < before
+    ORDER BY c.id DESC LIMIT 1
+$$;
+
+-- Every change of one row; a TRUNCATE counts if the row was alive. In no order: ORDER BY id follows the row's own.
+-- It is inlined, so that the newest page of a long history comes from the index.
+CREATE OR REPLACE FUNCTION public.threadline_history(relation regclass, key jsonb) RETURNS SETOF public.audit_changes
+LANGUAGE sql STABLE
+AS $$
+    SELECT c.* FROM public.audit_changes c
+    WHERE c.table_id = public.threadline_table(relation)
+      AND c.key_hash = hashtextextended(public.threadline_key(relation, key)::text, 0)
+      AND c.table_pk = public.threadline_key(relation, key)
+    UNION ALL
+    SELECT c.* FROM public.audit_changes c
+    WHERE c.table_id = public.threadline_table(relation)
+      AND c.key_hash = ANY (ARRAY(SELECT hashtextextended(k::text, 0)
+                                  FROM unnest(public.threadline_former_keys(relation, key) || '{}'::jsonb) k))
+      AND (c.table_pk = ANY (public.threadline_former_keys(relation, key))
+           OR c.op = 'truncate' AND EXISTS (
+               SELECT FROM public.threadline_previous(c.table_id,
+                   public.threadline_key(relation, key) || public.threadline_former_keys(relation, key), c.id) p
+               WHERE p.op IN ('insert', 'update', 'baseline')))
+$$;
+
+-- What is known of the row that a change is about: the row after it, or for a delete the last known row.
+CREATE OR REPLACE FUNCTION public.threadline_state(change public.audit_changes) RETURNS jsonb
+LANGUAGE sql STABLE
+AS $$
+    SELECT CASE WHEN change.op <> 'delete' THEN change.data_after ELSE (
+        SELECT nullif(coalesce(p.data_after, '{}') || coalesce(change.changed_from, '{}'), '{}')
+        FROM (SELECT) one
+        LEFT JOIN LATERAL public.threadline_previous(change.table_id, ARRAY[change.table_pk], change.id) p ON true)
+    END
+$$;
+
+-- One row at a moment, by the time of writing:
+--   found            the row, and the change it comes from
+--   deleted          by which change
+--   not_yet_created  the log covers the moment, and knows of no such row
+--   unknown          the log doesn't reach back to it
+CREATE OR REPLACE FUNCTION public.threadline_as_of(relation regclass, key jsonb, moment timestamptz)
+RETURNS TABLE (outcome text, change public.audit_changes)
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    audited public.audit_tables;
+    next_op text;
+    next_at timestamptz;
+BEGIN
+    SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
+    SELECT h.* INTO change FROM public.threadline_history(relation, key) h
+    WHERE h.captured_at <= moment ORDER BY h.id DESC LIMIT 1;
+    IF EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(coalesce(change.captured_at, moment), moment, '[]')) THEN
+        change := NULL;
+        outcome := 'unknown';
+    ELSIF change.id IS NOT NULL THEN
+        outcome := CASE WHEN change.op IN ('delete', 'truncate') THEN 'deleted' ELSE 'found' END;
+    ELSE
+        SELECT h.op, h.captured_at INTO next_op, next_at FROM public.threadline_history(relation, key) h
+        WHERE h.captured_at > moment ORDER BY h.id LIMIT 1;
+        outcome := CASE
+            WHEN next_op = 'insert' AND moment >= audited.installed_at
+                AND NOT EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(moment, next_at)) THEN 'not_yet_created'
+            WHEN next_op IS NULL AND moment >= audited.horizon THEN 'not_yet_created'
+            ELSE 'unknown' END;
+    END IF;
+    RETURN NEXT;
+END $$;
+
+-- A recorded row as a record of its table, as the table is today. Never fails: what can't be decoded is said in
+-- `problem`. Redacted and omitted values are taken out; where the column is NOT NULL and text, a placeholder stands in.
+-- `fill` has values for columns that the log has none for.
+CREATE OR REPLACE FUNCTION public.threadline_decode(
+    base anyelement, relation regclass, data jsonb, fill jsonb,
+    OUT row_image anyelement, OUT problem text, OUT redacted text[], OUT omitted text[]
+)
+LANGUAGE plpgsql STABLE
+SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601' SET lc_monetary = 'C'
+AS $$
+DECLARE
+    audited public.audit_tables;
+    image jsonb := data;
+    name text;
+BEGIN
+    redacted := '{}';
+    omitted := '{}';
+    IF data IS NULL THEN
+        RETURN;
+    END IF;
+    SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
+
+    SELECT image || coalesce(jsonb_object_agg(f.key, image -> n.value), '{}') INTO image
+    FROM jsonb_each(audited.former_columns) f, jsonb_array_elements_text(f.value) n
+    WHERE NOT image ? f.key AND image ? n.value;
+
+    SELECT coalesce(array_agg(r.key ORDER BY r.key), '{}') INTO redacted FROM jsonb_each(audited.redacted) r
+    WHERE NOT image ? r.key OR r.value @> (image -> r.key);
+    SELECT coalesce(array_agg(i.key ORDER BY i.key), '{}') INTO omitted FROM jsonb_each(image) i
+    WHERE jsonb_typeof(i.value) = 'object' AND i.value ->> '$threadline' = 'omitted';
+
+    image := image - redacted - omitted;
+    image := audited.added_columns || public.threadline_added_columns_v1(relation, '{}')
+        || (SELECT coalesce(jsonb_object_agg(a.attname, CASE
+                WHEN a.attname = ANY (omitted) THEN '[OMITTED]' ELSE coalesce(audited.redacted -> a.attname ->> 0, '[REDACTED]') END), '{}')
+            FROM pg_catalog.pg_attribute a
+            WHERE a.attrelid = relation AND a.attname = ANY (redacted || omitted) AND a.attnotnull
+              AND a.atttypid IN ('text'::regtype, 'varchar'::regtype) AND a.atttypmod = -1)
+        || coalesce(fill, '{}') || image;
+    BEGIN
+        row_image := jsonb_populate_record(base, image);
+    EXCEPTION WHEN OTHERS THEN
+        problem := SQLERRM;
+        FOR name IN SELECT jsonb_object_keys(image) LOOP
+            BEGIN
+                PERFORM jsonb_populate_record(base, jsonb_build_object(name, image -> name));
+            EXCEPTION WHEN OTHERS THEN
+                problem := format('column %s: %s', name, SQLERRM);
+                EXIT;
+            END;
+        END LOOP;
+    END;
+END $$;
