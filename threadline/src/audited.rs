@@ -77,6 +77,28 @@ pub const fn key_names<Kind, Key: KeyColumns<Kind>>() -> &'static [&'static str]
     Key::NAMES
 }
 
+/// Panics with `message` if `column` is one of `key`, for the derive: at compile time, at the attribute.
+#[doc(hidden)]
+#[track_caller]
+pub const fn assert_not_key(column: &str, key: &[&str], message: &str) {
+    let mut i = 0;
+    while i < key.len() {
+        if same(column.as_bytes(), key[i].as_bytes()) {
+            panic!("{}", message);
+        }
+        i += 1;
+    }
+}
+
+/// `==` is not available in constants.
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    let mut i = 0;
+    while i < a.len() && i < b.len() && a[i] == b[i] {
+        i += 1;
+    }
+    i == a.len() && i == b.len()
+}
+
 /// A column whose placeholder decodes: unlimited text, or anything nullable.
 ///
 /// The derive asserts it for redacted fields that declare no `fill`.

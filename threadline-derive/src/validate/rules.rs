@@ -1,0 +1,236 @@
+use syn::{Ident, LitStr, Path};
+
+use super::Rules;
+use crate::attr::{List, Statement, What, plain};
+use crate::ctxt::Ctxt;
+
+/// The longest key that `threadline::audited::KeyColumns` is implemented for.
+const MAX_KEY: usize = 8;
+
+/// PostgreSQL's limit on identifiers, in bytes.
+const MAX_NAME: usize = 63;
+
+/// The limit of `threadline::capture::Placeholder`, in characters.
+const MAX_PLACEHOLDER: usize = 200;
+
+/// The key, if the attributes declare one, and the rules that hold.
+pub(super) fn of(
+    ctxt: &Ctxt,
+    table: &Path,
+    diesel_key: Option<Vec<Ident>>,
+    statements: Vec<Statement>,
+) -> (Option<Vec<Ident>>, Rules) {
+    let key = declared_key(ctxt, &statements).or(diesel_key);
+    let mut checker = Checker {
+        table: table
+            .segments
+            .last()
+            .map_or_else(String::new, |name| plain(&name.ident)),
+        key: key.as_deref().unwrap_or_default(),
+        read_only: statements
+            .iter()
+            .any(|said| matches!(said.what, What::ReadOnly)),
+        rules: Rules::default(),
+    };
+    for Statement { what, span } in statements {
+        if let Err(message) = checker.take(what) {
+            ctxt.error(span, message);
+        }
+    }
+    let rules = checker.rules;
+    (key, rules)
+}
+
+fn declared_key(ctxt: &Ctxt, statements: &[Statement]) -> Option<Vec<Ident>> {
+    let mut key: Option<Vec<Ident>> = None;
+    for Statement { what, span } in statements {
+        let What::PrimaryKey(columns) = what else {
+            continue;
+        };
+        if key.is_some() {
+            ctxt.error(*span, twice("primary_key"));
+            continue;
+        }
+        if columns.len() > MAX_KEY {
+            ctxt.error(
+                *span,
+                format!(
+                    "a key has at most {MAX_KEY} columns; this one has {}",
+                    columns.len()
+                ),
+            );
+        }
+        let mut once: Vec<Ident> = Vec::new();
+        for column in columns.iter().take(MAX_KEY) {
+            if once.contains(column) {
+                ctxt.error(column.span(), listed_twice(column, "primary_key"));
+            } else {
+                once.push(column.clone());
+            }
+        }
+        key = Some(once);
+    }
+    key
+}
+
+/// Takes one statement after the other, and refuses those that contradict what was said before.
+struct Checker<'a> {
+    table: String,
+    key: &'a [Ident],
+    /// Said anywhere among the statements.
+    read_only: bool,
+    rules: Rules,
+}
+
+impl Checker<'_> {
+    fn take(&mut self, what: What) -> Result<(), String> {
+        if self.read_only
+            && let Some(word) = capture_rule(&what)
+        {
+            return Err(format!(
+                "a `read_only` model has no capture rules: take `{word}` away, or move it to the model that owns the capture plan of table `{}`",
+                self.table
+            ));
+        }
+        let rules = &mut self.rules;
+        match what {
+            What::ReadOnly => once(&mut rules.read_only, "read_only"),
+            What::StoreChangedFrom => once(&mut rules.store_changed_from, "store_changed_from"),
+            What::RequireActor(actor) => set(&mut rules.require_actor, actor, "require_actor"),
+            What::MaskPlaceholder(text) => {
+                placeholder(&text)?;
+                set(&mut rules.mask_placeholder, text, "mask_placeholder")
+            }
+            What::PrimaryKey(_) => Ok(()),
+            What::Formerly(name) => {
+                sql_name(&name)?;
+                if rules.formerly.contains(&name) {
+                    return Err(format!("`{}` is named twice", name.value()));
+                }
+                rules.formerly.push(name);
+                Ok(())
+            }
+            What::Column(list, column) => self.list(list, column),
+            What::ColumnFormerly(column, name) => {
+                sql_name(&name)?;
+                let pair = (column, name);
+                if rules.columns_formerly.contains(&pair) {
+                    return Err(format!("`{}` is named twice", pair.1.value()));
+                }
+                rules.columns_formerly.push(pair);
+                Ok(())
+            }
+            What::Fill(column, json) => {
+                if rules.fill.iter().any(|(filled, _)| *filled == column) {
+                    return Err(format!(
+                        "column `{}` has a `fill` already; keep one",
+                        plain(&column)
+                    ));
+                }
+                rules.fill.push((column, json));
+                Ok(())
+            }
+        }
+    }
+
+    fn list(&mut self, list: List, column: Ident) -> Result<(), String> {
+        if list.redacts() && self.key.contains(&column) {
+            return Err(redacted_key(&self.table, &column, list));
+        }
+        let columns = &mut self.rules.columns;
+        for (other, listed) in columns.iter().filter(|(_, listed)| *listed == column) {
+            if *other == list {
+                return Err(listed_twice(listed, list.name()));
+            }
+            if other.redacts() && list.redacts() {
+                return Err(format!(
+                    "column `{}` is in both `exclude` and `mask`; keep one: `exclude` drops the column, `mask` keeps its name",
+                    plain(listed)
+                ));
+            }
+        }
+        columns.push((list, column));
+        Ok(())
+    }
+}
+
+/// The text of the error about a redacted key column, also for the check that only rustc can make.
+pub(crate) fn redacted_key(table: &str, column: &Ident, list: List) -> String {
+    format!(
+        "table `{table}`: key column `{}` can't be in `{}`: history finds rows by it; redact another column, or declare another key with `#[audited(primary_key(column, …))]`",
+        plain(column),
+        list.name()
+    )
+}
+
+/// The word of a statement that says how the table is captured, and not only how the model reads.
+fn capture_rule(what: &What) -> Option<&'static str> {
+    match what {
+        What::StoreChangedFrom => Some("store_changed_from"),
+        What::RequireActor(_) => Some("require_actor"),
+        What::MaskPlaceholder(_) => Some("mask_placeholder"),
+        What::Column(list, _) => Some(list.name()),
+        What::ReadOnly
+        | What::PrimaryKey(_)
+        | What::Formerly(_)
+        | What::ColumnFormerly(..)
+        | What::Fill(..) => None,
+    }
+}
+
+fn once(said: &mut bool, word: &str) -> Result<(), String> {
+    if *said {
+        return Err(twice(word));
+    }
+    *said = true;
+    Ok(())
+}
+
+fn set<T>(slot: &mut Option<T>, value: T, word: &str) -> Result<(), String> {
+    if slot.is_some() {
+        return Err(twice(word));
+    }
+    *slot = Some(value);
+    Ok(())
+}
+
+fn twice(word: &str) -> String {
+    format!("`{word}` is given twice; keep one")
+}
+
+fn listed_twice(column: &Ident, list: &str) -> String {
+    format!(
+        "column `{}` is in `{list}` twice; once is enough",
+        plain(column)
+    )
+}
+
+fn placeholder(text: &LitStr) -> Result<(), String> {
+    let text = text.value();
+    let reason = if text.is_empty() {
+        "is empty".to_owned()
+    } else if text.chars().count() > MAX_PLACEHOLDER {
+        format!("is longer than {MAX_PLACEHOLDER} characters")
+    } else if text.chars().any(char::is_control) {
+        "holds control characters".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(format!(
+        "the mask placeholder {reason}; use 1 to {MAX_PLACEHOLDER} printable characters"
+    ))
+}
+
+fn sql_name(name: &LitStr) -> Result<(), String> {
+    let name = name.value();
+    let reason = if name.is_empty() {
+        "is empty".to_owned()
+    } else if name.len() > MAX_NAME {
+        format!("is longer than PostgreSQL's {MAX_NAME} bytes")
+    } else if name.contains('\0') {
+        "holds a NUL character".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(format!("this name can't be one of PostgreSQL: it {reason}"))
+}
