@@ -106,6 +106,7 @@ impl<M> Change<M> {
 }
 
 /// A decoded row with what is known of decoding it: `problem`, whether there is a row at all, the row.
+#[allow(unreachable_pub)]
 pub type DecodedSql<ST> = (Nullable<Text>, Bool, ST);
 
 /// The row of a [`DecodedSql`]; `Ok(None)` where the log has none.
