@@ -1,6 +1,8 @@
 //! From a model's attributes to SQL: plans are values, and rendering them is pure.
 
+pub mod base;
 mod error;
+pub mod migration;
 mod models;
 mod name;
 mod plan;
