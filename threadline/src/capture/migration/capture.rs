@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::header::{Capture, Header};
-use super::restore::restore;
+use super::restore::{restore, restore_if_there};
 use super::state::{Base, Captured, same};
 use super::version::Versions;
 use super::word::Table;
@@ -200,7 +200,7 @@ fn release(
         name: format!("{version}_{}", change.slug()),
         change,
         up_sql: header.before(&plan.down_sql(storage)),
-        down_sql: restore(&plan, captured),
+        down_sql: restore_if_there(captured),
     })
 }
 

@@ -2,78 +2,82 @@
 
 use super::state::Captured;
 use super::word::Table;
-use crate::capture::{CapturePlan, Identifier};
+use crate::capture::{CapturePlan, Identifier, Literal, TableName};
 
 /// The earlier SQL as it was, under the names that it knows.
 ///
 /// That SQL refuses to run where its table or a column is missing, and the migration that renamed them is rolled back
 /// only after this one. So their names are turned back around it, which leaves the database as this migration found it.
 pub(super) fn restore(plan: &CapturePlan, before: &Captured) -> String {
-    let mut sql = format!(
-        "-- Captures {} as before.\n\n",
-        Table(&before.capture.table)
+    let Captured { capture, sql, .. } = before;
+    let title = title(&capture.table);
+    let columns: Vec<_> = plan
+        .columns_formerly()
+        .iter()
+        .filter(|(now, then)| capture.columns.contains(then) && !capture.columns.contains(now))
+        .collect();
+    let (now, then) = (plan.table(), &capture.table);
+    if now.name() == then.name() && columns.is_empty() {
+        return format!("{title}{sql}");
+    }
+
+    let mut undo = String::from("SET LOCAL lock_timeout = '2s';\n");
+    let mut redo = String::new();
+    if now.name() != then.name() {
+        undo += &registered_as_before(now, before);
+        undo += &rename(now, "", then.name());
+    }
+    for (now, former) in columns {
+        undo += &rename(then, &format!("{now} "), former);
+        redo += &rename(then, &format!("{former} "), now);
+    }
+    if now.name() != then.name() {
+        redo += &rename(then, "", now.name());
+    }
+    format!("{title}{undo}\n{sql}\n{redo}")
+}
+
+/// The earlier SQL, unless the table is gone: a table that was dropped comes back after this `down.sql` has run.
+pub(super) fn restore_if_there(before: &Captured) -> String {
+    let Captured { capture, sql, .. } = before;
+    let body = format!(
+        "\nBEGIN\n    IF to_regclass({}) IS NOT NULL THEN\n        EXECUTE {};\n    END IF;\nEND\n",
+        Literal(&capture.table.sql()),
+        dollar_quoted("earlier", &format!("\n{sql}"))
     );
-    let renames = Renames::between(plan, before);
-    if renames.is_empty() {
-        return sql + &before.sql;
-    }
-    sql += "SET LOCAL lock_timeout = '2s';\n";
-    sql += &renames.undone(plan, before);
-    sql.push('\n');
-    sql += &before.sql;
-    sql.push('\n');
-    sql += &renames.done(plan, before);
-    sql
+    format!(
+        "{}DO {};\n",
+        title(&capture.table),
+        dollar_quoted("restore", &body)
+    )
 }
 
-/// What has another name now than in the earlier SQL.
-struct Renames<'a> {
-    /// The table.
-    table: bool,
-    /// The columns: (now, then).
-    columns: Vec<&'a (Identifier, Identifier)>,
+fn title(table: &TableName) -> String {
+    format!("-- Captures {} as before.\n\n", Table(table))
 }
 
-impl<'a> Renames<'a> {
-    fn between(plan: &'a CapturePlan, before: &Captured) -> Self {
-        let named = &before.capture.columns;
-        Self {
-            table: plan.table().name() != before.capture.table.name(),
-            columns: plan
-                .columns_formerly()
-                .iter()
-                .filter(|(now, then)| named.contains(then) && !named.contains(now))
-                .collect(),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        !self.table && self.columns.is_empty()
-    }
-
-    fn undone(&self, plan: &CapturePlan, before: &Captured) -> String {
-        let mut sql = String::new();
-        if self.table {
-            sql += &rename(&plan.table().sql(), "", before.capture.table.name());
-        }
-        for (now, then) in &self.columns {
-            sql += &rename(&before.capture.table.sql(), &format!("{now} "), then);
-        }
-        sql
-    }
-
-    fn done(&self, plan: &CapturePlan, before: &Captured) -> String {
-        let mut sql = String::new();
-        for (now, then) in &self.columns {
-            sql += &rename(&before.capture.table.sql(), &format!("{then} "), now);
-        }
-        if self.table {
-            sql += &rename(&before.capture.table.sql(), "", plan.table().name());
-        }
-        sql
-    }
+fn rename(table: &TableName, column: &str, to: &Identifier) -> String {
+    format!("ALTER TABLE {} RENAME {column}TO {to};\n", table.sql())
 }
 
-fn rename(table: &str, column: &str, to: &Identifier) -> String {
-    format!("ALTER TABLE {table} RENAME {column}TO {to};\n")
+/// The entry that holds the table's history follows a rename only forward by itself.
+fn registered_as_before(now: &TableName, before: &Captured) -> String {
+    let then = Literal(before.capture.table.name().as_str());
+    format!(
+        "\
+UPDATE {}.audit_tables t SET table_name = {then}, former_names = array_remove(t.former_names, {then})
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = to_regclass({}) AND t.table_schema = n.nspname AND t.table_name = c.relname;
+",
+        before.capture.storage.0,
+        Literal(&now.sql()),
+    )
+}
+
+fn dollar_quoted(tag: &str, text: &str) -> String {
+    let mut tag = format!("${tag}$");
+    while text.contains(&tag) {
+        tag.insert(tag.len() - 1, '_');
+    }
+    format!("{tag}{text}{tag}")
 }
