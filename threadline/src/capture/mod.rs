@@ -2,6 +2,7 @@
 
 pub mod base;
 mod error;
+pub mod migration;
 mod models;
 mod name;
 mod plan;
