@@ -77,7 +77,7 @@ pub fn waive_line(conn: &mut Connection, invoice: i64) -> Result<(), Box<dyn std
     let root = AuditContext::new(admin()?).correlation_id("ticket-17");
     threadline::transaction(conn, &root, |conn| {
         record_action(Action::new("invoice.line_waived").reason("goodwill").require_changes())
-            .get_result::<threadline::uuid::Uuid>(conn)?;
+            .get_result::<uuid::Uuid>(conn)?;
         diesel::delete(invoice_lines::table.find((invoice, 2))).execute(conn)?;
         diesel::update(invoices::table.find(invoice))
             .set(invoices::total.eq(cents(100_00)))

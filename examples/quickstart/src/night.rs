@@ -81,7 +81,7 @@ async fn undo(conn: &mut AsyncPgConnection, invoice: i64) -> Result<()> {
     let context = AuditContext::new(admin()?).correlation_id("incident-3");
     transaction(conn, &context, async |conn| {
         record_action(Action::new("invoice.restored").reason("nightly-dunning voided open invoices"))
-            .get_result::<threadline::uuid::Uuid>(conn)
+            .get_result::<uuid::Uuid>(conn)
             .await?;
         diesel::update(invoices::table.find(invoice))
             .set(invoices::status.eq(before))

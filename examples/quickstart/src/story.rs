@@ -34,9 +34,9 @@ pub fn tell(url: &str, out: &mut dyn Write) -> Result<()> {
     }
 
     writeln!(out, "\nWhat does the log hold of her secrets?")?;
-    let rows: Vec<Option<threadline::serde_json::Value>> = audit_changes::table
+    let rows: Vec<Option<serde_json::Value>> = audit_changes::table
         .filter(audit_changes::table_name.eq("customers"))
-        .filter(audit_changes::table_pk.eq(threadline::serde_json::json!({"id": customer.to_string()})))
+        .filter(audit_changes::table_pk.eq(serde_json::json!({"id": customer.to_string()})))
         .order(audit_changes::id)
         .select(audit_changes::data_after)
         .load(&mut conn)?;
@@ -92,6 +92,6 @@ fn line<M>(change: &Change<M>, describe: impl Fn(&M) -> String) -> String {
     format!("{:<7} by {actor}: {row}{fields}", change.op.to_string())
 }
 
-fn stored(row: &threadline::serde_json::Value, column: &str) -> &'static str {
+fn stored(row: &serde_json::Value, column: &str) -> &'static str {
     if row.get(column).is_some() { "stored" } else { "not stored" }
 }
