@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use syn::spanned::Spanned;
 use syn::{Expr, ExprLit, ExprUnary, Lit, UnOp};
 
 /// The literal of a `fill`.
@@ -24,8 +23,8 @@ pub(super) fn text(value: &Expr) -> syn::Result<String> {
         _ => None,
     };
     text.ok_or_else(|| {
-        syn::Error::new(
-            value.span(),
+        syn::Error::new_spanned(
+            value,
             "`fill` takes a string, a number or a bool, written as a literal; PostgreSQL reads a string as the column's type",
         )
     })
