@@ -32,13 +32,14 @@ BEGIN
         END IF;
         IF kind IN ('user', 'admin', 'service_account', 'job', 'system')
             AND jsonb_typeof(actor -> 'id') = 'string' AND length(actor ->> 'id') BETWEEN 1 AND 255
+            AND actor ->> 'id' !~ '[\u0001-\u001f\u007f-\u009f]'
         THEN
             RETURN actor;
         END IF;
     END IF;
     RAISE EXCEPTION 'threadline: the setting threadline.actor_ref does not hold an actor'
         USING ERRCODE = 'invalid_parameter_value',
-              HINT = 'Expected {"type": "user", "id": "42"}: type is user, admin, service_account, job or system with an id of 1 to 255 characters, or anonymous without an id.';
+              HINT = 'Expected {"type": "user", "id": "42"}: type is user, admin, service_account, job or system with an id of 1 to 255 characters, none of them a control character, or anonymous without an id.';
 END $$;
 
 -- The metadata that the application sent along, bounded.

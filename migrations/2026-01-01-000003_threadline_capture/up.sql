@@ -85,7 +85,8 @@ DECLARE
     comparison text;
     differing text[];
 BEGIN
-    SELECT string_agg(format('CASE WHEN ROW(($1).%1$I) OPERATOR(pg_catalog.*<>) ROW(($2).%1$I) THEN %1$L END', a.attname), ', ' ORDER BY a.attname COLLATE "C")
+    -- Subselects, because a comparison of ROW(…) with ROW(…) asks for the operators of the columns' types.
+    SELECT string_agg(format('CASE WHEN (SELECT o FROM (SELECT ($1).%1$I AS value) o) OPERATOR(pg_catalog.*<>) (SELECT n FROM (SELECT ($2).%1$I AS value) n) THEN %1$L END', a.attname), ', ' ORDER BY a.attname COLLATE "C")
         INTO comparison
     FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.typrelid = a.attrelid
     WHERE t.oid = pg_typeof(old_row) AND a.attnum > 0 AND NOT a.attisdropped;
@@ -264,7 +265,7 @@ SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
 AS $$
 #variable_conflict use_variable
 DECLARE
-    found record;
+    catalog record;
     registered public.audit_tables;
     keys text[];
     known text[];
@@ -282,12 +283,12 @@ BEGIN
         RAISE EXCEPTION 'threadline: table % does not exist', target
             USING ERRCODE = 'undefined_table', HINT = 'Create it in an earlier migration, or correct its name or schema in the model.';
     END IF;
-    SELECT n.nspname::text AS schema, c.relname::text AS name, c.relkind, c.relpersistence, c.relispartition INTO found
+    SELECT n.nspname::text AS schema, c.relname::text AS name, c.relkind, c.relpersistence, c.relispartition INTO catalog
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
-    IF found.relkind NOT IN ('r', 'p') OR found.relpersistence = 't' THEN
+    IF catalog.relkind NOT IN ('r', 'p') OR catalog.relpersistence = 't' THEN
         RAISE EXCEPTION 'threadline: % is not a permanent table', target
             USING ERRCODE = 'wrong_object_type', HINT = 'Only tables can be audited: name the table behind it.';
-    ELSIF found.relispartition THEN
+    ELSIF catalog.relispartition THEN
         RAISE EXCEPTION 'threadline: % is a partition', target
             USING ERRCODE = 'wrong_object_type', HINT = format('Audit the whole table: %s.', pg_partition_root(relation)::regclass);
     ELSIF relation = ANY (ARRAY['public.audit_tables', 'public.audit_transactions', 'public.audit_changes', 'public.audit_actions', 'public.audit_commits']::regclass[]) THEN
@@ -313,20 +314,20 @@ BEGIN
 
     -- The table keeps its entry, and with it its history, through renames.
     SELECT * INTO registered FROM public.audit_tables t
-    WHERE t.table_schema = found.schema AND (t.table_name = found.name OR t.table_name = ANY (former_names))
-    ORDER BY t.table_name = found.name DESC LIMIT 1;
+    WHERE t.table_schema = catalog.schema AND (t.table_name = catalog.name OR t.table_name = ANY (former_names))
+    ORDER BY t.table_name = catalog.name DESC LIMIT 1;
     IF registered.id IS NULL THEN
         INSERT INTO public.audit_tables AS t (table_schema, table_name, key_columns, fingerprint, function_version)
-        VALUES (found.schema, found.name, keys, fingerprint, 1) RETURNING * INTO registered;
+        VALUES (catalog.schema, catalog.name, keys, fingerprint, 1) RETURNING * INTO registered;
     END IF;
     function_name := 'threadline_capture_' || registered.id;
     SELECT t.tgrelid::regclass INTO holder FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
     WHERE p.proname = function_name AND p.pronamespace = 'public'::regnamespace
       AND pg_partition_root(t.tgrelid) IS DISTINCT FROM relation AND t.tgrelid <> relation LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'threadline: table % records as %.%', holder, found.schema, found.name
+        RAISE EXCEPTION 'threadline: table % records as %.%', holder, catalog.schema, catalog.name
             USING ERRCODE = 'object_not_in_prerequisite_state',
-                  HINT = format('It was renamed: migrate it first, with a model that says formerly = "%s".', found.name);
+                  HINT = format('It was renamed: migrate it first, with a model that says formerly = "%s".', catalog.name);
     END IF;
 
     EXECUTE format($function$
@@ -347,7 +348,7 @@ DECLARE
     inexact CONSTANT boolean := %L;
 BEGIN
 %s
-END $bound$, registered.id, found.schema, found.name, keys, known, virtual, inexact, body));
+END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, inexact, body));
 
     -- Names that begin with "!" sort before every other trigger, and AFTER ROW triggers fire by name.
     IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = relation AND t.tgname = '!threadline') THEN
@@ -364,15 +365,15 @@ END $bound$, registered.id, found.schema, found.name, keys, known, virtual, inex
     IF log_owner <> (SELECT pg_get_userbyid(p.proowner) FROM pg_proc p WHERE p.oid = format('public.%I()', function_name)::regprocedure) THEN
         EXECUTE format('ALTER FUNCTION public.%I() OWNER TO %I', function_name, log_owner);
         -- The owner of the log reads a row again when nested triggers overtook each other.
-        EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', found.schema, log_owner);
+        EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', catalog.schema, log_owner);
         EXECUTE format('GRANT SELECT ON %s TO %I', relation, log_owner);
     END IF;
     EXECUTE format('REVOKE ALL ON FUNCTION public.%I() FROM PUBLIC', function_name);
 
     EXECUTE format('SELECT EXISTS (SELECT FROM %s)', relation) INTO populated;
     UPDATE public.audit_tables t SET
-        table_name = found.name,
-        former_names = CASE WHEN t.table_name = found.name THEN t.former_names ELSE t.table_name || t.former_names END,
+        table_name = catalog.name,
+        former_names = CASE WHEN t.table_name = catalog.name THEN t.former_names ELSE t.table_name || t.former_names END,
         key_columns = keys,
         -- Captured again after a pause: what happened in between is not known.
         gaps = CASE WHEN t.installed_at IS NULL AND cardinality(t.gaps) > 0

@@ -106,6 +106,13 @@ AS $$
                WHERE p.op IN ('insert', 'update', 'baseline')))
 $$;
 
+-- Every change of a table. Inlined, as threadline_history is.
+CREATE OR REPLACE FUNCTION public.threadline_changes(relation regclass) RETURNS SETOF public.audit_changes
+LANGUAGE sql STABLE
+AS $$
+    SELECT c.* FROM public.audit_changes c WHERE c.table_id = public.threadline_table(relation)
+$$;
+
 -- What is known of the row that a change is about: the row after it, or for a delete the last known row.
 CREATE OR REPLACE FUNCTION public.threadline_state(change public.audit_changes) RETURNS jsonb
 LANGUAGE sql STABLE

@@ -1,4 +1,5 @@
 //! Integration tests.
 
 mod derive;
+mod spine;
 mod ui;

@@ -9,7 +9,7 @@ mod render;
 
 pub use error::PlanError;
 pub use models::Models;
-pub(crate) use models::rendered_table;
+pub(crate) use models::rendered;
 pub use name::{Identifier, Literal, TableName};
 pub use plan::{CapturePlan, Key};
 pub use policy::{Columns, Placeholder, Policy, columns};

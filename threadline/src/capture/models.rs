@@ -1,6 +1,7 @@
 //! The list of an application's audited models.
 
 use diesel::pg::Pg;
+use diesel::query_builder::QueryFragment;
 
 use super::{CapturePlan, PlanError, TableName};
 use crate::audited::Audited;
@@ -20,7 +21,7 @@ impl Models {
     #[must_use]
     pub fn with<M: Audited>(mut self) -> Self {
         self.definitions
-            .push((rendered_table::<M>(), M::DEFINITION));
+            .push((rendered::<M::Table>(), M::DEFINITION));
         self
     }
 
@@ -53,9 +54,9 @@ impl Models {
     }
 }
 
-/// The model's table as Diesel renders it, quoted: Diesel tells no other way, and this one can't differ from its queries.
-pub(crate) fn rendered_table<M: Audited>() -> String {
-    let rendered = diesel::debug_query::<Pg, _>(&M::Table::default()).to_string();
+/// A table as Diesel renders it, quoted: Diesel tells no other way, and this one can't differ from its queries.
+pub(crate) fn rendered<T: QueryFragment<Pg> + Default>() -> String {
+    let rendered = diesel::debug_query::<Pg, _>(&T::default()).to_string();
     rendered
         .strip_suffix(" -- binds: []")
         .unwrap_or(&rendered)

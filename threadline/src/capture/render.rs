@@ -75,11 +75,9 @@ impl CapturePlan {
     pub fn fingerprint(&self) -> String {
         // Made of what is rendered, so that a new version of the trigger's body is a change of every plan.
         let text = format!("{self:?}{}", self.trigger_body(&Storage::default()));
-        let hash = text
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            });
+        let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
         format!("{hash:016x}")
     }
 
@@ -114,13 +112,21 @@ impl CapturePlan {
     /// Masked columns with their placeholder, as JSON.
     fn mask(&self) -> String {
         let placeholder = self.policy().placeholder.as_str();
-        json_object(self.policy().mask.iter().map(|column| (column, placeholder.into())))
+        json_object(
+            self.policy()
+                .mask
+                .iter()
+                .map(|column| (column, placeholder.into())),
+        )
     }
 
     /// Masked columns with their placeholder, excluded ones with null, as JSON.
     fn redacted(&self) -> String {
         let policy = self.policy();
-        let masked = policy.mask.iter().map(|c| (c, policy.placeholder.as_str().into()));
+        let masked = policy
+            .mask
+            .iter()
+            .map(|c| (c, policy.placeholder.as_str().into()));
         let excluded = policy.exclude.iter().map(|c| (c, serde_json::Value::Null));
         json_object(masked.chain(excluded))
     }
@@ -128,7 +134,12 @@ impl CapturePlan {
     /// Every column that the rules name, to be looked up when the migration runs.
     fn listed(&self) -> Vec<&Identifier> {
         let policy = self.policy();
-        let lists = [&policy.exclude, &policy.mask, &policy.except_columns, &policy.ignore_only];
+        let lists = [
+            &policy.exclude,
+            &policy.mask,
+            &policy.except_columns,
+            &policy.ignore_only,
+        ];
         let mut listed: Vec<_> = lists.into_iter().flatten().collect();
         listed.sort();
         listed.dedup();
@@ -139,7 +150,9 @@ impl CapturePlan {
     fn former_columns(&self) -> String {
         let mut names = serde_json::Map::new();
         for (column, former) in self.columns_formerly() {
-            let list = names.entry(column.as_str()).or_insert_with(|| serde_json::Value::Array(Vec::new()));
+            let list = names
+                .entry(column.as_str())
+                .or_insert_with(|| serde_json::Value::Array(Vec::new()));
             if let serde_json::Value::Array(list) = list {
                 list.push(former.as_str().into());
             }

@@ -1,0 +1,165 @@
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel_migrations::MigrationHarness;
+use scratch_postgres::ScratchPostgres;
+use threadline::Definition;
+use threadline::capture::{CapturePlan, Storage};
+
+/// The cluster of this test process. `max_prepared_transactions` is for the two-phase tests.
+pub fn postgres() -> &'static ScratchPostgres {
+    static POSTGRES: OnceLock<ScratchPostgres> = OnceLock::new();
+    POSTGRES.get_or_init(|| {
+        let postgres = ScratchPostgres::builder()
+            .setting("max_prepared_transactions", "10")
+            .start()
+            .unwrap_or_else(|error| panic!("{error}"));
+        // One by one, because CREATE DATABASE refuses the transaction that a batch is.
+        let mut superuser = connect(&postgres.url("postgres"));
+        for sql in [
+            "CREATE ROLE tl_owner LOGIN",
+            "CREATE ROLE tl_app LOGIN",
+            "CREATE ROLE tl_auditor LOGIN",
+            "CREATE ROLE threadline_reader",
+            "CREATE ROLE threadline_retention",
+            "GRANT threadline_reader TO tl_auditor",
+            "CREATE DATABASE audited OWNER tl_owner",
+        ] {
+            superuser
+                .batch_execute(sql)
+                .expect("a new cluster has none of these");
+        }
+        let mut owner = connect(&postgres.url_as("tl_owner", "audited"));
+        owner
+            .run_pending_migrations(threadline::MIGRATIONS)
+            .expect("the audit schema installs into an empty database");
+        postgres
+    })
+}
+
+/// A database of its own for one test, with the audit schema installed by `tl_owner`. Three roles use it: `tl_owner`
+/// owns the tables and the log, `tl_app` writes to what it is granted, `tl_auditor` reads the log.
+#[derive(Debug)]
+pub struct TestDb {
+    name: String,
+}
+
+impl TestDb {
+    /// A copy of the migrated template.
+    #[must_use]
+    #[expect(
+        clippy::new_without_default,
+        reason = "making a database is no default"
+    )]
+    pub fn new() -> Self {
+        Self::from_template("audited")
+    }
+
+    /// A database without the audit schema.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::from_template("template0")
+    }
+
+    fn from_template(template: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        connect(&postgres().url("postgres"))
+            .batch_execute(&format!(
+                "CREATE DATABASE {name} TEMPLATE {template} OWNER tl_owner"
+            ))
+            .expect("databases can be created from the template");
+        Self { name }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The URL for a role.
+    #[must_use]
+    pub fn url(&self, role: &str) -> String {
+        postgres().url_as(role, &self.name)
+    }
+
+    /// A connection as the owner of the tables and of the log.
+    #[must_use]
+    pub fn owner(&self) -> PgConnection {
+        connect(&self.url("tl_owner"))
+    }
+
+    /// A connection as the application, which has no right on the audit tables.
+    #[must_use]
+    pub fn app(&self) -> PgConnection {
+        connect(&self.url("tl_app"))
+    }
+
+    /// A connection as a reader of the log.
+    #[must_use]
+    pub fn auditor(&self) -> PgConnection {
+        connect(&self.url("tl_auditor"))
+    }
+
+    /// A connection as superuser.
+    #[must_use]
+    pub fn superuser(&self) -> PgConnection {
+        connect(&self.url("postgres"))
+    }
+
+    /// Runs SQL as the owner and lets the application read and write all tables but the log.
+    pub fn create(&self, sql: &str) {
+        let mut owner = self.owner();
+        owner
+            .batch_execute(sql)
+            .unwrap_or_else(|error| panic!("{error}\n{sql}"));
+        owner
+            .batch_execute(
+                "DO $$ DECLARE t record; BEGIN
+                   FOR t IN SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                       WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+                         AND n.nspname NOT LIKE 'pg_%' AND c.relname NOT LIKE 'audit\\_%' AND c.relname NOT LIKE '\\_\\_diesel%' LOOP
+                     EXECUTE format('GRANT USAGE ON SCHEMA %I TO tl_app, tl_auditor', t.nspname);
+                     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON %I.%I TO tl_app', t.nspname, t.relname);
+                   END LOOP; END $$;
+                 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO tl_app;
+                 REVOKE ALL ON SEQUENCE audit_changes_id_seq FROM tl_app",
+            )
+            .expect("the owner grants");
+    }
+
+    /// Captures a table as a model with this definition would be.
+    pub fn capture(&self, table: &str, definition: Definition) {
+        self.try_capture(table, definition)
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// As [`capture`](TestDb::capture), with the server's refusal.
+    pub fn try_capture(&self, table: &str, definition: Definition) -> QueryResult<()> {
+        let plan = CapturePlan::for_definition(table.parse().expect("a table name"), &definition)
+            .expect("a valid plan");
+        self.apply(&plan)
+    }
+
+    /// Runs the up migration of a plan as the owner.
+    pub fn apply(&self, plan: &CapturePlan) -> QueryResult<()> {
+        self.owner()
+            .batch_execute(&plan.up_sql(&Storage::default()))
+    }
+
+    /// Creates a table and captures it with the values before, under the key `id`.
+    pub fn audited(&self, table: &str, create: &str) {
+        self.create(create);
+        self.capture(
+            table,
+            Definition::new("Model", &["id"]).store_changed_from(),
+        );
+    }
+}
+
+fn connect(url: &str) -> PgConnection {
+    PgConnection::establish(url).unwrap_or_else(|error| panic!("{error}"))
+}

@@ -1,0 +1,45 @@
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sql_types::{Jsonb, Nullable};
+use serde_json::Value;
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = Nullable<Jsonb>)]
+    row: Option<Value>,
+}
+
+/// The rows of a query as JSON objects, by column name.
+pub fn rows(conn: &mut PgConnection, sql: &str) -> Vec<Value> {
+    diesel::sql_query(format!("SELECT to_jsonb(q) AS row FROM ({sql}) q"))
+        .load::<Row>(conn)
+        .unwrap_or_else(|error| panic!("{error}\n{sql}"))
+        .into_iter()
+        .map(|row| row.row.unwrap_or(Value::Null))
+        .collect()
+}
+
+/// The one value of a query of one row and one column, as JSON.
+pub fn value(conn: &mut PgConnection, sql: &str) -> Value {
+    diesel::sql_query(format!("SELECT to_jsonb(({sql})) AS row"))
+        .get_result::<Row>(conn)
+        .unwrap_or_else(|error| panic!("{error}\n{sql}"))
+        .row
+        .unwrap_or(Value::Null)
+}
+
+/// Runs SQL, several statements if need be. They run in one transaction unless they begin their own.
+pub fn execute(conn: &mut PgConnection, sql: &str) {
+    try_execute(conn, sql).unwrap_or_else(|error| panic!("{error}\n{sql}"));
+}
+
+/// As [`execute`], with the server's refusal: its message and its hint.
+pub fn try_execute(conn: &mut PgConnection, sql: &str) -> Result<(), String> {
+    conn.batch_execute(sql).map_err(|error| match error {
+        diesel::result::Error::DatabaseError(_, info) => match info.hint() {
+            Some(hint) => format!("{}\n{hint}", info.message()),
+            None => info.message().to_owned(),
+        },
+        other => other.to_string(),
+    })
+}

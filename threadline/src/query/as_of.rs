@@ -1,0 +1,223 @@
+//! One row at a moment.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use chrono::{DateTime, Utc};
+use diesel::deserialize::{self, FromStaticSqlRow, Queryable};
+use diesel::dsl::AsSelect;
+use diesel::expression::TypedExpressionType;
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid};
+
+use super::change::{Decoded, DecodedSql};
+use super::table::{push_decoded, push_relation, push_selection};
+use crate::audited::Audited;
+
+/// A row at a moment, or why there is none.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum AsOf<M> {
+    /// The row as it was.
+    Found {
+        /// The row.
+        row: M,
+        /// The change that had left it so.
+        origin: Origin,
+        /// Columns whose value the capture policy keeps out of the log.
+        redacted: Vec<String>,
+    },
+    /// The row had been deleted, or its table truncated.
+    Deleted(Origin),
+    /// The log covers the moment and knows of no such row.
+    NotYetCreated,
+    /// The log doesn't reach back to the moment: capture began later, or was interrupted.
+    Unknown,
+    /// The recorded row doesn't fit the table or the model any more.
+    Undecodable {
+        /// Which column, and why.
+        problem: String,
+        /// The change that recorded it.
+        origin: Origin,
+    },
+}
+
+/// The change that an [`AsOf`] comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Origin {
+    /// `audit_changes.id`.
+    pub change_id: i64,
+    /// Its transaction.
+    pub transaction_id: uuid::Uuid,
+    /// When it was written.
+    pub captured_at: DateTime<Utc>,
+}
+
+impl<M> AsOf<M> {
+    /// The row, if it was found.
+    #[must_use]
+    pub fn into_row(self) -> Option<M> {
+        match self {
+            Self::Found { row, .. } => Some(row),
+            _ => None,
+        }
+    }
+}
+
+/// A query of exactly one [`AsOf`]; see [`AuditedDsl::as_of`](crate::AuditedDsl::as_of).
+#[must_use = "queries do nothing until they are loaded"]
+pub struct AsOfRow<M, K, T> {
+    key: K,
+    moment: T,
+    model: PhantomData<fn() -> M>,
+}
+
+impl<M, K, T> AsOfRow<M, K, T> {
+    pub(super) fn new(key: K, moment: T) -> Self {
+        Self {
+            key,
+            moment,
+            model: PhantomData,
+        }
+    }
+}
+
+impl<M, K: Clone, T: Clone> Clone for AsOfRow<M, K, T> {
+    fn clone(&self) -> Self {
+        Self::new(self.key.clone(), self.moment.clone())
+    }
+}
+
+impl<M, K: fmt::Debug, T: fmt::Debug> fmt::Debug for AsOfRow<M, K, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsOfRow")
+            .field("key", &self.key)
+            .field("moment", &self.moment)
+            .finish()
+    }
+}
+
+impl<M: 'static, K: QueryId, T: QueryId> QueryId for AsOfRow<M, K, T> {
+    type QueryId = AsOfRow<M, K::QueryId, T::QueryId>;
+    const HAS_STATIC_QUERY_ID: bool = K::HAS_STATIC_QUERY_ID && T::HAS_STATIC_QUERY_ID;
+}
+
+type OriginSql = (
+    Text,
+    Nullable<BigInt>,
+    Nullable<Uuid>,
+    Nullable<Timestamptz>,
+    Array<Text>,
+);
+/// What an as-of query selects.
+pub type AsOfSql<ST> = (OriginSql, DecodedSql<ST>);
+
+impl<M, K, T> Query for AsOfRow<M, K, T>
+where
+    M: Audited + Selectable<Pg>,
+    AsOf<M>: Selectable<Pg>,
+{
+    // Through a selection of its own, so that `.get_result(conn)` infers `AsOf<M>`.
+    type SqlType = AsSelect<AsOf<M>, Pg>;
+}
+
+impl<M, K, T, Conn> RunQueryDsl<Conn> for AsOfRow<M, K, T> {}
+
+/// The selection of an [`AsOf`]; only its type matters.
+#[derive(Debug)]
+pub struct AsOfSelection<M>(PhantomData<fn() -> M>);
+
+impl<M: 'static> QueryId for AsOfSelection<M> {
+    type QueryId = Self;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl<M: Selectable<Pg>> Expression for AsOfSelection<M>
+where
+    AsOfSql<<M::SelectExpression as Expression>::SqlType>: TypedExpressionType,
+{
+    type SqlType = AsOfSql<<M::SelectExpression as Expression>::SqlType>;
+}
+
+impl<M> Selectable<Pg> for AsOf<M>
+where
+    M: Audited + Selectable<Pg>,
+    AsOfSelection<M>: Expression,
+{
+    type SelectExpression = AsOfSelection<M>;
+
+    fn construct_selection() -> Self::SelectExpression {
+        AsOfSelection(PhantomData)
+    }
+}
+
+impl<M, K, T> QueryFragment<Pg> for AsOfRow<M, K, T>
+where
+    M: Audited + Selectable<Pg>,
+    M::SelectExpression: QueryFragment<Pg>,
+    K: QueryFragment<Pg>,
+    T: QueryFragment<Pg>,
+{
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(
+            "SELECT tl_a.outcome, (tl_a.change).id, (tl_a.change).transaction_id, (tl_a.change).captured_at, \
+             tl_r.redacted, tl_r.problem, tl_a.outcome = 'found', ",
+        );
+        push_selection::<M>(&mut out, &M::construct_selection())?;
+        out.push_sql(" FROM threadline_as_of(");
+        push_relation::<M>(&mut out);
+        out.push_sql(", jsonb_build_object(");
+        self.key.walk_ast(out.reborrow())?;
+        out.push_sql("), CAST(");
+        self.moment.walk_ast(out.reborrow())?;
+        out.push_sql(" AS timestamptz)) AS tl_a");
+        push_decoded::<M>(
+            &mut out,
+            "CASE WHEN tl_a.outcome = 'found' THEN (tl_a.change).data_after END",
+        )
+    }
+}
+
+type OriginRow = (
+    String,
+    Option<i64>,
+    Option<uuid::Uuid>,
+    Option<DateTime<Utc>>,
+    Vec<String>,
+);
+
+impl<M, ST> Queryable<AsOfSql<ST>, Pg> for AsOf<M>
+where
+    (OriginRow, Decoded<M>): FromStaticSqlRow<AsOfSql<ST>, Pg>,
+{
+    type Row = (OriginRow, Decoded<M>);
+
+    fn build((origin, decoded): Self::Row) -> deserialize::Result<Self> {
+        let (outcome, change_id, transaction_id, captured_at, redacted) = origin;
+        let origin = match (change_id, transaction_id, captured_at) {
+            (Some(change_id), Some(transaction_id), Some(captured_at)) => Some(Origin {
+                change_id,
+                transaction_id,
+                captured_at,
+            }),
+            _ => None,
+        };
+        Ok(match (outcome.as_str(), origin, decoded.0) {
+            ("found", Some(origin), Ok(Some(row))) => Self::Found {
+                row,
+                origin,
+                redacted,
+            },
+            ("found", Some(origin), Err(problem)) => Self::Undecodable { problem, origin },
+            ("deleted", Some(origin), _) => Self::Deleted(origin),
+            ("not_yet_created", ..) => Self::NotYetCreated,
+            ("unknown", ..) => Self::Unknown,
+            (outcome, ..) => {
+                return Err(format!("threadline_as_of answered {outcome} without a change").into());
+            }
+        })
+    }
+}

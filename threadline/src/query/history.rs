@@ -1,0 +1,127 @@
+//! Entry points of the typed read path.
+
+use diesel::dsl::{Desc, Order};
+use diesel::expression::AsExpression;
+use diesel::internal::table_macro::{FromClause, SelectStatement};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_dsl::methods::OrderDsl;
+use diesel::sql_types::Timestamptz;
+
+use super::as_of::AsOfRow;
+use super::columns;
+use super::key::IntoKey;
+use super::source::{OfRow, OfTable, Source};
+use crate::audited::Audited;
+
+/// A query of a [`Source`]: a native Diesel select statement.
+pub type Changes<M, F = OfTable> = SelectStatement<FromClause<Source<M, F>>>;
+
+/// What [`AuditedDsl::history`] returns.
+pub type History<M, K> = Order<Changes<M, OfRow<K>>, Desc<columns::id>>;
+
+/// History of audited models, as Diesel queries: nothing runs until they are loaded.
+///
+/// Load them with Diesel or diesel-async; `.filter`, `.order`, `.limit`, `.select`, `.into_boxed` and the rest of Diesel
+/// apply. The caller needs SELECT on the audit tables: the role `threadline_reader` has it.
+pub trait AuditedDsl: Audited + Selectable<Pg> {
+    /// Every change of the row with this id, newest first, without a limit.
+    ///
+    /// The id is a value for the key column, or a tuple for a key of several columns. An error of the query names the
+    /// table if it isn't audited.
+    ///
+    /// Diesel keeps the order when it counts, which PostgreSQL refuses: count with
+    /// [`changes_of`](AuditedDsl::changes_of).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod app {
+    /// #     diesel::table! { users (id) { id -> BigInt, email -> Text, } }
+    /// #     #[derive(diesel::Queryable, diesel::Selectable, threadline::Audited)]
+    /// #     #[diesel(table_name = users)]
+    /// #     pub struct User { pub id: i64, pub email: String }
+    /// # }
+    /// # use app::User;
+    /// use diesel::connection::LoadConnection;
+    /// use diesel::{pg::Pg, prelude::*};
+    /// use threadline::{Op, change, prelude::*};
+    ///
+    /// fn corrections(conn: &mut impl LoadConnection<Backend = Pg>) -> QueryResult<()> {
+    ///     let changes = User::history(42)
+    ///         .filter(change::op.eq(Op::Update))
+    ///         .limit(10)
+    ///         .load(conn)?;
+    ///     for change in changes {
+    ///         println!("{} {:?}", change.captured_at, change.after().map(|user| &user.email));
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    fn history<Id, Kind>(id: Id) -> History<Self, Id::Expression>
+    where
+        Id: IntoKey<Self::Key, Kind>,
+        Source<Self, OfRow<Id::Expression>>: QuerySource,
+        Changes<Self, OfRow<Id::Expression>>: OrderDsl<Desc<columns::id>>,
+    {
+        OrderDsl::order(Self::changes_of(id), columns::id.desc())
+    }
+
+    /// Every change of the row with this id, in no order: to count, to aggregate or to order by something else.
+    #[must_use]
+    fn changes_of<Id, Kind>(id: Id) -> Changes<Self, OfRow<Id::Expression>>
+    where
+        Id: IntoKey<Self::Key, Kind>,
+        Source<Self, OfRow<Id::Expression>>: QuerySource,
+    {
+        SelectStatement::simple(Source::new(OfRow(id.into_key())))
+    }
+
+    /// Every change of the table, in no order. Give it a filter or a limit: the log is long.
+    #[must_use]
+    fn changes() -> Changes<Self>
+    where
+        Source<Self, OfTable>: QuerySource,
+    {
+        SelectStatement::simple(Source::new(OfTable))
+    }
+
+    /// The row with this id as it was at a moment; a query of exactly one [`AsOf`](crate::AsOf).
+    ///
+    /// It goes by the time of writing (`captured_at`): a change counts from the moment of its statement, even where its
+    /// transaction committed later.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod app {
+    /// #     diesel::table! { users (id) { id -> BigInt, email -> Text, } }
+    /// #     #[derive(diesel::Queryable, diesel::Selectable, threadline::Audited)]
+    /// #     #[diesel(table_name = users)]
+    /// #     pub struct User { pub id: i64, pub email: String }
+    /// # }
+    /// # use app::User;
+    /// use diesel::connection::LoadConnection;
+    /// use diesel::{pg::Pg, prelude::*};
+    /// use threadline::{AsOf, prelude::*};
+    ///
+    /// fn yesterday(conn: &mut impl LoadConnection<Backend = Pg>) -> QueryResult<Option<String>> {
+    ///     let moment = chrono::Utc::now() - chrono::TimeDelta::days(1);
+    ///     Ok(match User::as_of(42, moment).get_result(conn)? {
+    ///         AsOf::Found { row, .. } => Some(row.email),
+    ///         _ => None,
+    ///     })
+    /// }
+    /// ```
+    #[must_use]
+    fn as_of<Id, Kind, T>(id: Id, moment: T) -> AsOfRow<Self, Id::Expression, T::Expression>
+    where
+        Id: IntoKey<Self::Key, Kind>,
+        T: AsExpression<Timestamptz>,
+    {
+        AsOfRow::new(id.into_key(), moment.as_expression())
+    }
+}
+
+impl<M: Audited + Selectable<Pg>> AuditedDsl for M {}

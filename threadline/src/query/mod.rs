@@ -1,0 +1,24 @@
+//! The typed read path: Diesel queries as values.
+
+mod as_of;
+mod change;
+mod columns;
+mod history;
+mod key;
+mod op;
+mod selection;
+mod source;
+mod table;
+
+pub use as_of::{AsOf, AsOfRow, AsOfSelection, AsOfSql, Origin};
+pub use change::{Change, ChangeTransaction, Snapshot};
+pub use history::{AuditedDsl, Changes, History};
+pub use key::{IntoKey, KeyPart};
+pub use op::{Op, UnknownOp};
+pub use selection::{ChangeSelection, Recorded, recorded};
+pub use source::{ChangeFilter, OfRow, OfTable, Source};
+
+/// Columns of history queries, usable in `.filter`, `.order` and `.select` beside the model's own.
+pub mod change_columns {
+    pub use super::columns::*;
+}
