@@ -1,7 +1,7 @@
 //! A filter on a table that the query doesn't read.
 
 use diesel::prelude::*;
-use threadline::Audited;
+use threadline::prelude::*;
 
 diesel::table! {
     users {
@@ -24,6 +24,8 @@ struct User {
     email: String,
 }
 
-fn main() {
-    let _ = User::history(1).filter(posts::title.eq("x"));
+fn read(connection: &mut PgConnection) {
+    let _ = User::history(1).filter(posts::title.eq("x")).load(connection);
 }
+
+fn main() {}

@@ -1,7 +1,7 @@
 //! The derive that is forgotten.
 
 use diesel::prelude::*;
-use threadline::Audited;
+use threadline::prelude::*;
 
 diesel::table! {
     users {

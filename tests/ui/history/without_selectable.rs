@@ -1,7 +1,7 @@
 //! History is decoded through the model's own `Selectable`.
 
 use diesel::prelude::*;
-use threadline::Audited;
+use threadline::prelude::*;
 
 diesel::table! {
     users {

@@ -1,7 +1,7 @@
 //! The id has to be what the key's column takes.
 
 use diesel::prelude::*;
-use threadline::Audited;
+use threadline::prelude::*;
 
 diesel::table! {
     users {

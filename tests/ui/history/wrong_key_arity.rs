@@ -1,7 +1,7 @@
 //! A composite key takes a value for each of its columns.
 
 use diesel::prelude::*;
-use threadline::Audited;
+use threadline::prelude::*;
 
 diesel::table! {
     memberships (group_id, user_id) {
