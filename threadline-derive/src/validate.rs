@@ -2,6 +2,7 @@
 
 mod name;
 mod rules;
+mod text;
 
 pub(crate) use rules::{redacted_key, undecodable};
 
