@@ -1,2 +1,7 @@
 //! Integration tests.
+
+#![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
+mod derive;
 mod spine;
+mod ui;
