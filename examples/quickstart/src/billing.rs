@@ -16,7 +16,9 @@ pub type Connection = PooledConnection<ConnectionManager<PgConnection>>;
 /// # Errors
 ///
 /// Those of the database.
-pub fn sign_up(conn: &mut Connection) -> Result<(i64, i64), Box<dyn std::error::Error + Send + Sync>> {
+pub fn sign_up(
+    conn: &mut Connection,
+) -> Result<(i64, i64), Box<dyn std::error::Error + Send + Sync>> {
     let ada = AuditContext::new(ActorRef::user("ada")?)
         .source("billing-api")
         .request_id("req-1");
@@ -44,7 +46,10 @@ pub fn sign_up(conn: &mut Connection) -> Result<(i64, i64), Box<dyn std::error::
             amount: cents(amount),
         };
         diesel::insert_into(invoice_lines::table)
-            .values([line(1, "Compiler, one year", 100_00), line(2, "Nanoseconds, a bundle", 20_00)])
+            .values([
+                line(1, "Compiler, one year", 100_00),
+                line(2, "Nanoseconds, a bundle", 20_00),
+            ])
             .execute(conn)?;
         QueryResult::Ok((customer_id, invoice_id))
     })?)
@@ -55,7 +60,10 @@ pub fn sign_up(conn: &mut Connection) -> Result<(i64, i64), Box<dyn std::error::
 /// # Errors
 ///
 /// Those of the database.
-pub fn correct_address(conn: &mut Connection, customer: i64) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+pub fn correct_address(
+    conn: &mut Connection,
+    customer: i64,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let ben = AuditContext::new(ActorRef::user("ben")?).source("support-desk");
     threadline::transaction(conn, &ben, |conn| {
         diesel::update(customers::table.find(customer))
@@ -73,11 +81,18 @@ pub fn correct_address(conn: &mut Connection, customer: i64) -> Result<(), Box<d
 /// # Errors
 ///
 /// Those of the database.
-pub fn waive_line(conn: &mut Connection, invoice: i64) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+pub fn waive_line(
+    conn: &mut Connection,
+    invoice: i64,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let root = AuditContext::new(admin()?).correlation_id("ticket-17");
     threadline::transaction(conn, &root, |conn| {
-        record_action(Action::new("invoice.line_waived").reason("goodwill").require_changes())
-            .get_result::<uuid::Uuid>(conn)?;
+        record_action(
+            Action::new("invoice.line_waived")
+                .reason("goodwill")
+                .require_changes(),
+        )
+        .get_result::<uuid::Uuid>(conn)?;
         diesel::delete(invoice_lines::table.find((invoice, 2))).execute(conn)?;
         diesel::update(invoices::table.find(invoice))
             .set(invoices::total.eq(cents(100_00)))
@@ -103,7 +118,10 @@ pub fn write_anonymously(conn: &mut Connection, invoice: i64) -> QueryResult<usi
 ///
 /// Those of the database.
 pub fn customer(conn: &mut Connection, id: i64) -> QueryResult<Customer> {
-    customers::table.find(id).select(Customer::as_select()).get_result(conn)
+    customers::table
+        .find(id)
+        .select(Customer::as_select())
+        .get_result(conn)
 }
 
 /// The administrator.

@@ -35,7 +35,9 @@ fn run(out: &mut dyn Write) -> Result<(), Box<dyn Error + Send + Sync>> {
         }
     };
     PgConnection::establish(&url)
-        .map_err(|error| format!("{error}\nIs DATABASE_URL right? Unset it to use a throwaway server."))?
+        .map_err(|error| {
+            format!("{error}\nIs DATABASE_URL right? Unset it to use a throwaway server.")
+        })?
         .run_pending_migrations(MIGRATIONS)?;
     example_quickstart::story::tell(&url, out)
 }

@@ -41,7 +41,8 @@ pub async fn run(url: &str, invoice: i64) -> Result<Night> {
         let pool = pool.clone();
         tokio::spawn(async move {
             let mut conn = pool.get().await?;
-            let context = AuditContext::new(ActorRef::job("nightly-dunning")?).job_id("run-2026-01-05");
+            let context =
+                AuditContext::new(ActorRef::job("nightly-dunning")?).job_id("run-2026-01-05");
             // One statement for all open invoices, and one WHERE too few.
             transaction(&mut conn, &context, async |conn| {
                 diesel::update(invoices::table.filter(invoices::status.eq(InvoiceStatus::Open)))
@@ -80,9 +81,11 @@ async fn undo(conn: &mut AsyncPgConnection, invoice: i64) -> Result<()> {
 
     let context = AuditContext::new(admin()?).correlation_id("incident-3");
     transaction(conn, &context, async |conn| {
-        record_action(Action::new("invoice.restored").reason("nightly-dunning voided open invoices"))
-            .get_result::<uuid::Uuid>(conn)
-            .await?;
+        record_action(
+            Action::new("invoice.restored").reason("nightly-dunning voided open invoices"),
+        )
+        .get_result::<uuid::Uuid>(conn)
+        .await?;
         diesel::update(invoices::table.find(invoice))
             .set(invoices::status.eq(before))
             .execute(conn)

@@ -30,7 +30,11 @@ pub fn tell(url: &str, out: &mut dyn Write) -> Result<()> {
 
     writeln!(out, "Who changed the customer? (newest first)")?;
     for change in Customer::history(customer).load(&mut conn)? {
-        writeln!(out, "  {}", line(&change, |customer| customer.email.clone()))?;
+        writeln!(
+            out,
+            "  {}",
+            line(&change, |customer| customer.email.clone())
+        )?;
     }
 
     writeln!(out, "\nWhat does the log hold of her secrets?")?;
@@ -41,14 +45,25 @@ pub fn tell(url: &str, out: &mut dyn Write) -> Result<()> {
         .select(audit_changes::data_after)
         .load(&mut conn)?;
     for row in rows.iter().flatten() {
-        writeln!(out, "  tax_id {}, password_hash {}", row["tax_id"], stored(row, "password_hash"))?;
+        writeln!(
+            out,
+            "  tax_id {}, password_hash {}",
+            row["tax_id"],
+            stored(row, "password_hash")
+        )?;
     }
-    writeln!(out, "  the table itself still has tax_id {:?}", billing::customer(&mut conn, customer)?.tax_id)?;
+    writeln!(
+        out,
+        "  the table itself still has tax_id {:?}",
+        billing::customer(&mut conn, customer)?.tax_id
+    )?;
 
     writeln!(out, "\nWhich line was taken off the invoice?")?;
     for change in InvoiceLine::history((invoice, 2)).load(&mut conn)? {
         let row = change.deleted().or(change.after());
-        let text = row.map_or_else(String::new, |line| format!("{}, {}", line.text, line.amount));
+        let text = row.map_or_else(String::new, |line| {
+            format!("{}, {}", line.text, line.amount)
+        });
         writeln!(out, "  {}", line(&change, |_| String::new()).trim_end())?;
         writeln!(out, "    {text}")?;
     }
@@ -59,39 +74,64 @@ pub fn tell(url: &str, out: &mut dyn Write) -> Result<()> {
         Err(error) => writeln!(out, "  refused: {error}")?,
     }
 
-    writeln!(out, "\nWhat did the night do to the invoice? (newest first)")?;
+    writeln!(
+        out,
+        "\nWhat did the night do to the invoice? (newest first)"
+    )?;
     for change in &night.history {
-        writeln!(out, "  {}", line(change, |invoice| format!("{}, {}", invoice.total, invoice.status.label())))?;
+        writeln!(
+            out,
+            "  {}",
+            line(change, |invoice| format!(
+                "{}, {}",
+                invoice.total,
+                invoice.status.label()
+            ))
+        )?;
     }
     writeln!(out, "\nAnd how was it when the night began?")?;
     match night.before {
         AsOf::Found { row, .. } => writeln!(out, "  {}, {}", row.total, row.status.label())?,
         other => writeln!(out, "  {other:?}")?,
     }
-    let now = Invoice::as_of(invoice, diesel::dsl::now).get_result(&mut conn)?.into_row();
+    let now = Invoice::as_of(invoice, diesel::dsl::now)
+        .get_result(&mut conn)?
+        .into_row();
     let status = now.map_or("gone", |invoice| invoice.status.label());
-    writeln!(out, "  now it is {status} again, from the values that the log had kept")?;
+    writeln!(
+        out,
+        "  now it is {status} again, from the values that the log had kept"
+    )?;
     Ok(())
 }
 
 /// One change: what, who, where, and the row in the words of `describe`.
 fn line<M>(change: &Change<M>, describe: impl Fn(&M) -> String) -> String {
-    let actor = change.actor().map_or("nobody".to_owned(), ToString::to_string);
-    let fields = change.changed_fields.as_ref().map_or(String::new(), |fields| {
-        let from = change.changed_from.as_ref();
-        let fields: Vec<_> = fields
-            .iter()
-            .map(|field| match from {
-                Some(from) => format!("{field} was {}", from[field]),
-                None => field.clone(),
-            })
-            .collect();
-        format!(" ({})", fields.join(", "))
-    });
+    let actor = change
+        .actor()
+        .map_or("nobody".to_owned(), ToString::to_string);
+    let fields = change
+        .changed_fields
+        .as_ref()
+        .map_or(String::new(), |fields| {
+            let from = change.changed_from.as_ref();
+            let fields: Vec<_> = fields
+                .iter()
+                .map(|field| match from {
+                    Some(from) => format!("{field} was {}", from[field]),
+                    None => field.clone(),
+                })
+                .collect();
+            format!(" ({})", fields.join(", "))
+        });
     let row = change.after().map(describe).unwrap_or_default();
     format!("{:<7} by {actor}: {row}{fields}", change.op.to_string())
 }
 
 fn stored(row: &serde_json::Value, column: &str) -> &'static str {
-    if row.get(column).is_some() { "stored" } else { "not stored" }
+    if row.get(column).is_some() {
+        "stored"
+    } else {
+        "not stored"
+    }
 }

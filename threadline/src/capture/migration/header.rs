@@ -108,7 +108,9 @@ fn parse(title: &str, lines: &[(&str, &str)]) -> Result<Header, String> {
     };
     let storage = || {
         let text = line("storage").ok_or("the line `-- storage: …` is missing")?;
-        read("storage", text, |text| Storage::new(word::identifier(text)?.as_str()).ok())
+        read("storage", text, |text| {
+            Storage::new(word::identifier(text)?.as_str()).ok()
+        })
     };
     match title.split_once(' ') {
         Some(("base", revision)) => Ok(Header::Base {
