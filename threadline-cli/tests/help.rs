@@ -43,6 +43,7 @@ fn help_is_on_the_output_and_no_failure() {
 
     Options:
           --tables <TABLES>  Tables without a model; their primary key is looked up when the migration runs
+          --prune            End the capture of every table that is not in the list; its history stays
       -h, --help             Print help
 
     Policy of the tables in --tables:
@@ -53,7 +54,6 @@ fn help_is_on_the_output_and_no_failure() {
           --mask-placeholder <TEXT>   What stands for a masked value [default: [REDACTED]]
           --ignore-only <COLUMNS>     Columns whose changes alone are not recorded
           --require-actor[=<WHO>]     Refuse writes without an actor; `known` refuses anonymous ones too [possible values: any, known]
-          --prune                     End the capture of every table that is not in the list; its history stays
 
     Output:
           --migration-dir <DIR>  The migrations directory [default: what Diesel's command line takes]

@@ -59,6 +59,7 @@ fn the_attributes_are_the_policy() {
     -- threadline: capture users
     -- fingerprint: [16 digits]
     -- columns: id, password_hash, ssn, updated_at
+    -- redacted: password_hash, ssn
     -- storage: public
     ");
     assert_snapshot!(app.succeeds("generate"), @"Nothing changed: the migrations capture every table as asked.");

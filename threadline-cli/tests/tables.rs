@@ -49,6 +49,32 @@ fn a_changed_policy_rolls_back_to_the_one_before() {
 }
 
 #[test]
+fn a_redaction_that_was_forgotten_is_told() {
+    let app = App::installed();
+    app.succeeds("generate --tables users --mask ssn,email");
+    assert_snapshot!(app.succeeds("generate --tables users,posts --dry-run"), @"
+    users: key=(primary key) exclude=- mask=- except=- (changed, no longer redacted: email,ssn)
+    posts: key=(primary key) exclude=- mask=- except=- (new)
+    ");
+    assert_snapshot!(app.succeeds("generate --tables users,posts"), @"
+    Wrote migrations/2026-05-04-120002_threadline_capture_users/up.sql
+    Wrote migrations/2026-05-04-120002_threadline_capture_users/down.sql
+    Wrote migrations/2026-05-04-120003_threadline_capture_posts/up.sql
+    Wrote migrations/2026-05-04-120003_threadline_capture_posts/down.sql
+    Note: `2026-05-04-120002_threadline_capture_users` redacts `email` no longer: its values are stored in the clear from then on.
+    Note: `2026-05-04-120002_threadline_capture_users` redacts `ssn` no longer: its values are stored in the clear from then on.
+
+    Next: `diesel migration run`.
+    ");
+    assert_snapshot!(app.header("2026-05-04-120002_threadline_capture_users"), @"
+    -- threadline: capture users
+    -- fingerprint: [16 digits]
+    -- no longer redacted: email, ssn
+    -- storage: public
+    ");
+}
+
+#[test]
 fn dry_run_shows_each_table_with_its_rules() {
     let app = App::installed();
     app.succeeds("generate --tables users,posts --exclude users.password_hash");
@@ -62,10 +88,10 @@ fn dry_run_shows_each_table_with_its_rules() {
     );
     assert_snapshot!(
         app.succeeds("generate --dry-run --tables users --store-changed-from --except-columns updated_at --ignore-only seen_at,seen_by --mask ssn --mask-placeholder *** --require-actor=known"),
-        @r#"users: key=(primary key) exclude=- mask=ssn except=updated_at placeholder="***" store_changed_from ignore_only=seen_at,seen_by require_actor=known (changed)"#
+        @r#"users: key=(primary key) exclude=- mask=ssn except=updated_at placeholder="***" store_changed_from ignore_only=seen_at,seen_by require_actor=known (changed, no longer redacted: password_hash)"#
     );
     assert_snapshot!(app.succeeds("generate --dry-run --tables users --prune"), @"
-    users: key=(primary key) exclude=- mask=- except=- (changed)
+    users: key=(primary key) exclude=- mask=- except=- (changed, no longer redacted: password_hash)
     posts (capture ends)
     ");
 }
