@@ -403,7 +403,11 @@ DECLARE
 BEGIN
     PERFORM set_config('lock_timeout', lock_timeout, true);
     IF relation IS NULL THEN
-        RETURN; -- the table is gone, and its triggers with it
+        -- The table is gone, and its triggers with it.
+        UPDATE public.audit_tables t SET installed_at = NULL, horizon = NULL
+        WHERE target IN (t.table_name, t.table_schema || '.' || t.table_name)
+          AND to_regclass(format('%I.%I', t.table_schema, t.table_name)) IS NULL;
+        RETURN;
     END IF;
     SELECT t.* INTO registered FROM public.audit_tables t
     JOIN pg_class c ON c.oid = relation JOIN pg_namespace n ON n.oid = c.relnamespace
