@@ -266,6 +266,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     catalog record;
+    attached integer;
     registered public.audit_tables;
     keys text[];
     known text[];
@@ -295,8 +296,13 @@ BEGIN
         RAISE EXCEPTION 'threadline: % is part of the audit log and can''t be audited', target USING ERRCODE = 'wrong_object_type';
     END IF;
 
-    -- First of all, so that nobody writes between the checks and the trigger.
-    EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
+    SELECT substr(p.proname, length('threadline_capture_') + 1)::integer INTO attached
+    FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+    WHERE t.tgrelid = relation AND t.tgname = '!threadline' AND p.pronamespace = 'public'::regnamespace;
+    IF attached IS NULL THEN
+        -- First of all, so that nobody writes between the checks and the trigger. A new policy needs no lock.
+        EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
+    END IF;
     keys := public.threadline_checked_key_v1(relation, key_columns);
     SELECT coalesce(array_agg(k), '{}') INTO hidden FROM jsonb_object_keys(redacted) k;
     IF keys && hidden THEN
@@ -312,9 +318,10 @@ BEGIN
     LEFT JOIN pg_type e ON e.oid = t.typelem LEFT JOIN pg_type b ON b.oid = t.typbasetype
     WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped;
 
-    -- The table keeps its entry, and with it its history, through renames.
+    -- The table keeps its entry, and with it its history, through renames: the trigger knows it, or a former name.
     SELECT * INTO registered FROM public.audit_tables t
-    WHERE t.table_schema = catalog.schema AND (t.table_name = catalog.name OR t.table_name = ANY (former_names))
+    WHERE t.id = attached
+       OR attached IS NULL AND t.table_schema = catalog.schema AND (t.table_name = catalog.name OR t.table_name = ANY (former_names))
     ORDER BY t.table_name = catalog.name DESC LIMIT 1;
     IF registered.id IS NULL THEN
         INSERT INTO public.audit_tables AS t (table_schema, table_name, key_columns, fingerprint, function_version)
@@ -351,7 +358,7 @@ BEGIN
 END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, inexact, body));
 
     -- Names that begin with "!" sort before every other trigger, and AFTER ROW triggers fire by name.
-    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = relation AND t.tgname = '!threadline') THEN
+    IF attached IS NULL THEN
         EXECUTE format('CREATE TRIGGER "!threadline" AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION public.%I()', relation, function_name);
         EXECUTE format('CREATE TRIGGER "!threadline_truncate" BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.%I()', relation, function_name);
     END IF;
@@ -372,6 +379,7 @@ END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, 
 
     EXECUTE format('SELECT EXISTS (SELECT FROM %s)', relation) INTO populated;
     UPDATE public.audit_tables t SET
+        table_schema = catalog.schema,
         table_name = catalog.name,
         former_names = CASE WHEN t.table_name = catalog.name THEN t.former_names ELSE t.table_name || t.former_names END,
         key_columns = keys,
