@@ -4,6 +4,7 @@ use std::io::Write;
 
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool};
+use diesel::result::Error;
 use threadline::prelude::*;
 use threadline::schema::audit_changes;
 use threadline::{AsOf, Change};
@@ -71,7 +72,13 @@ pub fn tell(url: &str, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "\nWhat happens without an actor?")?;
     match refusal {
         Ok(_) => writeln!(out, "  it is written")?,
-        Err(error) => writeln!(out, "  refused: {error}")?,
+        Err(Error::DatabaseError(_, refused)) => {
+            writeln!(out, "  refused: {}", refused.message())?;
+            if let Some(hint) = refused.hint() {
+                writeln!(out, "  hint: {hint}")?;
+            }
+        }
+        Err(error) => return Err(error.into()),
     }
 
     writeln!(
