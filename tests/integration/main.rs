@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 mod derive;
+mod quickstart;
 mod spine;
 mod ui;
