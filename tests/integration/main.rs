@@ -4,5 +4,6 @@
 
 mod derive;
 mod plans;
+mod quickstart;
 mod spine;
 mod ui;

@@ -3,5 +3,19 @@
 pub mod billing;
 pub mod models;
 pub mod night;
+#[allow(missing_docs, unreachable_pub)]
+#[rustfmt::skip]
 pub mod schema;
 pub mod story;
+
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+use threadline::capture::Models;
+
+/// The application's migrations, with those that `threadline` generated among them.
+pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
+
+/// Every audited model.
+#[must_use]
+pub fn audited() -> Models {
+    threadline::models![models::Customer, models::Invoice, models::InvoiceLine]
+}

@@ -5,13 +5,11 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use diesel::prelude::*;
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use diesel_migrations::MigrationHarness;
 use scratch_postgres::ScratchPostgres;
 
 // The bundled libpq: an example has to link wherever there is a C compiler.
 use pq_sys as _;
-
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!();
 
 fn main() -> ExitCode {
     match run(&mut io::stdout().lock()) {
@@ -38,6 +36,6 @@ fn run(out: &mut dyn Write) -> Result<(), Box<dyn Error + Send + Sync>> {
         .map_err(|error| {
             format!("{error}\nIs DATABASE_URL right? Unset it to use a throwaway server.")
         })?
-        .run_pending_migrations(MIGRATIONS)?;
+        .run_pending_migrations(example_quickstart::MIGRATIONS)?;
     example_quickstart::story::tell(&url, out)
 }

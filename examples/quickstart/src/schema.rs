@@ -1,8 +1,7 @@
-//! The application's tables, as `diesel print-schema` writes them.
-#![allow(missing_docs, unreachable_pub)]
+// @generated automatically by Diesel CLI.
 
 pub mod sql_types {
-    #[derive(diesel::query_builder::QueryId, diesel::sql_types::SqlType, Debug)]
+    #[derive(diesel::query_builder::QueryId, Debug, diesel::sql_types::SqlType)]
     #[diesel(postgres_type(name = "invoice_status"))]
     pub struct InvoiceStatus;
 }
@@ -41,4 +40,5 @@ diesel::table! {
 
 diesel::joinable!(invoice_lines -> invoices (invoice_id));
 diesel::joinable!(invoices -> customers (customer_id));
-diesel::allow_tables_to_appear_in_same_query!(customers, invoice_lines, invoices);
+
+diesel::allow_tables_to_appear_in_same_query!(customers, invoice_lines, invoices,);

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use diesel::prelude::*;
 use diesel::r2d2::{ConnectionManager, Pool};
+use diesel::result::Error;
 use threadline::prelude::*;
 use threadline::schema::audit_changes;
 use threadline::{AsOf, Change};
@@ -60,18 +61,20 @@ pub fn tell(url: &str, out: &mut dyn Write) -> Result<()> {
 
     writeln!(out, "\nWhich line was taken off the invoice?")?;
     for change in InvoiceLine::history((invoice, 2)).load(&mut conn)? {
-        let row = change.deleted().or(change.after());
-        let text = row.map_or_else(String::new, |line| {
-            format!("{}, {}", line.text, line.amount)
-        });
-        writeln!(out, "  {}", line(&change, |_| String::new()).trim_end())?;
-        writeln!(out, "    {text}")?;
+        let text = |line: &InvoiceLine| format!("{}, {}", line.text, line.amount);
+        writeln!(out, "  {}", line(&change, text))?;
     }
 
     writeln!(out, "\nWhat happens without an actor?")?;
     match refusal {
         Ok(_) => writeln!(out, "  it is written")?,
-        Err(error) => writeln!(out, "  refused: {error}")?,
+        Err(Error::DatabaseError(_, refused)) => {
+            writeln!(out, "  refused: {}", refused.message())?;
+            if let Some(hint) = refused.hint() {
+                writeln!(out, "  hint: {hint}")?;
+            }
+        }
+        Err(error) => return Err(error.into()),
     }
 
     writeln!(
@@ -105,7 +108,7 @@ pub fn tell(url: &str, out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
-/// One change: what, who, where, and the row in the words of `describe`.
+/// One change: what, who, where, and the row (for a delete, the last one) in the words of `describe`.
 fn line<M>(change: &Change<M>, describe: impl Fn(&M) -> String) -> String {
     let actor = change
         .actor()
@@ -124,7 +127,8 @@ fn line<M>(change: &Change<M>, describe: impl Fn(&M) -> String) -> String {
                 .collect();
             format!(" ({})", fields.join(", "))
         });
-    let row = change.after().map(describe).unwrap_or_default();
+    let row = change.after().or(change.deleted());
+    let row = row.map(describe).unwrap_or_default();
     format!("{:<7} by {actor}: {row}{fields}", change.op.to_string())
 }
 

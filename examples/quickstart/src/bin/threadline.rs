@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use example_quickstart::models::{Customer, Invoice, InvoiceLine};
-
 fn main() -> ExitCode {
-    threadline_cli::run(threadline::models![Customer, Invoice, InvoiceLine])
+    threadline_cli::run(example_quickstart::audited())
 }
