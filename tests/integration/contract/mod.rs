@@ -1,0 +1,2 @@
+//! The capture contract, clause by clause.
+mod c14_settings;
