@@ -1,0 +1,3 @@
+//! The capture contract, clause by clause.
+mod c14_settings;
+mod c15_any_data;
