@@ -1,6 +1,11 @@
 //! Integration tests.
 
-#![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "this binary is only tests"
+)]
 
 mod contract;
 mod derive;
@@ -8,9 +13,3 @@ mod plans;
 mod quickstart;
 mod spine;
 mod ui;
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    unreachable_pub,
-    reason = "this binary is only tests"
-)]

@@ -73,7 +73,8 @@ fn check(name: &str, plan: &CapturePlan) {
     execute(&mut owner, &down);
     execute(&mut db.app(), "INSERT INTO people VALUES (3, 2)");
     assert_eq!(rows(&mut auditor, "SELECT FROM audit_changes").len(), 3);
-    let left = "SELECT tgname FROM pg_trigger WHERE tgrelid = 'people'::regclass AND NOT tgisinternal
+    let left =
+        "SELECT tgname FROM pg_trigger WHERE tgrelid = 'people'::regclass AND NOT tgisinternal
         UNION ALL SELECT proname FROM pg_proc WHERE proname ~ '^threadline_capture_[0-9]+$'";
     assert_eq!(rows(&mut auditor, left), Vec::<serde_json::Value>::new());
 }
