@@ -151,8 +151,8 @@ AS $$
     SELECT CASE
         WHEN t.typtype = 'd' THEN public.threadline_key_type_v1(t.typbasetype, t.typtypmod, collation_oid)
         WHEN t.typtype = 'e' THEN true
-        WHEN t.typname = 'numeric' THEN typmod <> -1
-        ELSE t.typnamespace = 'pg_catalog'::regnamespace AND t.typname = ANY ('{int2,int4,int8,text,varchar,bpchar,name,char,uuid,bool,date,time,timestamp,timestamptz,bytea,inet,cidr,macaddr,macaddr8,bit,varbit,oid,pg_lsn,xid8}')
+        WHEN t.typname IN ('numeric', 'bpchar') AND typmod = -1 THEN false
+        ELSE t.typnamespace = 'pg_catalog'::regnamespace AND t.typname = ANY ('{numeric,int2,int4,int8,text,varchar,bpchar,name,char,uuid,bool,date,time,timestamp,timestamptz,bytea,inet,cidr,macaddr,macaddr8,bit,varbit,oid,pg_lsn,xid8}')
             AND NOT EXISTS (SELECT FROM pg_catalog.pg_collation c WHERE c.oid = collation_oid AND NOT c.collisdeterministic)
     END
     FROM pg_catalog.pg_type t WHERE t.oid = type
