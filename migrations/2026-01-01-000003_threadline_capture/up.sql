@@ -346,9 +346,11 @@ DECLARE
     known_columns CONSTANT text[] := %L;
     virtual_columns CONSTANT text[] := %L;
     inexact CONSTANT boolean := %L;
+    key_deferrable CONSTANT boolean := %L;
 BEGIN
 %s
-END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, inexact, body));
+END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, inexact,
+        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = relation AND i.indisprimary AND NOT i.indimmediate), body));
 
     -- Names that begin with "!" sort before every other trigger, and AFTER ROW triggers fire by name.
     IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = relation AND t.tgname = '!threadline') THEN
