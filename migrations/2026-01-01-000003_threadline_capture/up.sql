@@ -355,9 +355,9 @@ END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, 
     -- Names that begin with "!" sort before every other trigger, and AFTER ROW triggers fire by name.
     IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = relation AND t.tgname = '!threadline') THEN
         EXECUTE format('CREATE TRIGGER "!threadline" AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION public.%I()', relation, function_name);
-        EXECUTE format('CREATE TRIGGER "!threadline_truncate" BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.%I()', relation, function_name);
     END IF;
-    FOR leaf IN SELECT p.relid FROM pg_partition_tree(relation) p WHERE p.relid <> relation LOOP
+    -- Not BEFORE: what other triggers write to the table before its rows go has to stand before this line.
+    FOR leaf IN SELECT relation UNION SELECT p.relid FROM pg_partition_tree(relation) p LOOP
         IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = leaf AND t.tgname = '!threadline_truncate') THEN
             EXECUTE format('CREATE TRIGGER "!threadline_truncate" AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.%I()', leaf, function_name);
         END IF;
