@@ -1,2 +1,9 @@
 //! Integration tests.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "this binary is only tests"
+)]
+mod contract;
 mod spine;
