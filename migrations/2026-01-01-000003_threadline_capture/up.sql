@@ -151,8 +151,8 @@ AS $$
     SELECT CASE
         WHEN t.typtype = 'd' THEN public.threadline_key_type_v1(t.typbasetype, t.typtypmod, collation_oid)
         WHEN t.typtype = 'e' THEN true
-        WHEN t.typname = 'numeric' THEN typmod <> -1
-        ELSE t.typnamespace = 'pg_catalog'::regnamespace AND t.typname = ANY ('{int2,int4,int8,text,varchar,bpchar,name,char,uuid,bool,date,time,timestamp,timestamptz,bytea,inet,cidr,macaddr,macaddr8,bit,varbit,oid,pg_lsn,xid8}')
+        WHEN t.typname IN ('numeric', 'bpchar') AND typmod = -1 THEN false
+        ELSE t.typnamespace = 'pg_catalog'::regnamespace AND t.typname = ANY ('{numeric,int2,int4,int8,text,varchar,bpchar,name,char,uuid,bool,date,time,timestamp,timestamptz,bytea,inet,cidr,macaddr,macaddr8,bit,varbit,oid,pg_lsn,xid8}')
             AND NOT EXISTS (SELECT FROM pg_catalog.pg_collation c WHERE c.oid = collation_oid AND NOT c.collisdeterministic)
     END
     FROM pg_catalog.pg_type t WHERE t.oid = type
@@ -353,16 +353,18 @@ DECLARE
     known_columns CONSTANT text[] := %L;
     virtual_columns CONSTANT text[] := %L;
     inexact CONSTANT boolean := %L;
+    key_deferrable CONSTANT boolean := %L;
 BEGIN
 %s
-END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, inexact, body));
+END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, inexact,
+        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = relation AND i.indisprimary AND NOT i.indimmediate), body));
 
     -- Names that begin with "!" sort before every other trigger, and AFTER ROW triggers fire by name.
     IF attached IS NULL THEN
         EXECUTE format('CREATE TRIGGER "!threadline" AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION public.%I()', relation, function_name);
-        EXECUTE format('CREATE TRIGGER "!threadline_truncate" BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.%I()', relation, function_name);
     END IF;
-    FOR leaf IN SELECT p.relid FROM pg_partition_tree(relation) p WHERE p.relid <> relation LOOP
+    -- Not BEFORE: what other triggers write to the table before its rows go has to stand before this line.
+    FOR leaf IN SELECT relation UNION SELECT p.relid FROM pg_partition_tree(relation) p LOOP
         IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = leaf AND t.tgname = '!threadline_truncate') THEN
             EXECUTE format('CREATE TRIGGER "!threadline_truncate" AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.%I()', leaf, function_name);
         END IF;
