@@ -312,10 +312,12 @@ BEGIN
     LEFT JOIN pg_type e ON e.oid = t.typelem LEFT JOIN pg_type b ON b.oid = t.typbasetype
     WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped;
 
-    -- The table keeps its entry, and with it its history, through renames.
-    SELECT * INTO registered FROM public.audit_tables t
-    WHERE t.table_schema = catalog.schema AND (t.table_name = catalog.name OR t.table_name = ANY (former_names))
-    ORDER BY t.table_name = catalog.name DESC LIMIT 1;
+    -- The table keeps its entry, and with it its history, through renames and moves: its trigger tells which one.
+    SELECT t.* INTO registered FROM public.audit_tables t
+    LEFT JOIN (SELECT p.proname FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid WHERE g.tgrelid = relation AND g.tgname = '!threadline') held
+        ON held.proname = 'threadline_capture_' || t.id
+    WHERE held.proname IS NOT NULL OR (t.table_schema = catalog.schema AND (t.table_name = catalog.name OR t.table_name = ANY (former_names)))
+    ORDER BY held.proname IS NULL, t.table_name <> catalog.name LIMIT 1;
     IF registered.id IS NULL THEN
         INSERT INTO public.audit_tables AS t (table_schema, table_name, key_columns, fingerprint, function_version)
         VALUES (catalog.schema, catalog.name, keys, fingerprint, 1) RETURNING * INTO registered;
@@ -372,6 +374,7 @@ END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, 
 
     EXECUTE format('SELECT EXISTS (SELECT FROM %s)', relation) INTO populated;
     UPDATE public.audit_tables t SET
+        table_schema = catalog.schema,
         table_name = catalog.name,
         former_names = CASE WHEN t.table_name = catalog.name THEN t.former_names ELSE t.table_name || t.former_names END,
         key_columns = keys,
