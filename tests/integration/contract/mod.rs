@@ -1,3 +1,4 @@
 //! The capture contract, clause by clause.
 mod c14_settings;
 mod c15_any_data;
+mod c17_schema_change;
