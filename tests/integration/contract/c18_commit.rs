@@ -200,8 +200,8 @@ fn c18_a_two_phase_transaction_is_sealed_when_it_is_prepared() {
         value(
             &mut db.auditor(),
             &format!(
-                "SELECT committed_at <= {}::timestamptz FROM audit_commits",
-                quoted(&prepared)
+                "SELECT committed_at <= '{}' FROM audit_commits",
+                prepared.as_str().unwrap()
             )
         ),
         json!(true)
