@@ -198,7 +198,8 @@ BEGIN
     WHERE jsonb_typeof(i.value) = 'object' AND i.value ->> '$threadline' = 'omitted';
 
     image := image - redacted - omitted;
-    image := audited.added_columns || public.threadline_added_columns_v1(relation, '{}')
+    -- A default must not pass for a value that is kept out.
+    image := ((audited.added_columns || public.threadline_added_columns_v1(relation, '{}')) - redacted - omitted)
         || (SELECT coalesce(jsonb_object_agg(a.attname, CASE
                 WHEN a.attname = ANY (omitted) THEN '[OMITTED]' ELSE coalesce(audited.redacted -> a.attname ->> 0, '[REDACTED]') END), '{}')
             FROM pg_catalog.pg_attribute a
