@@ -3,3 +3,4 @@ mod c14_settings;
 mod c15_any_data;
 mod c17_schema_change;
 mod c18_commit;
+mod c19_redaction;
