@@ -4,3 +4,4 @@ mod c15_any_data;
 mod c17_schema_change;
 mod c18_commit;
 mod c19_redaction;
+mod c20_canary;
