@@ -75,6 +75,7 @@ DECLARE
     known text := coalesce(current_setting('threadline.open', true), '');
     state text;
 BEGIN
+    PERFORM set_config('threadline.open', '?', true);
     INSERT INTO public.audit_transactions
         (id, txid, occurred_at, source, meta, actor_ref, action_id, request_id, correlation_id, job_id,
          session_user_name, role_name, application_name, client_address)
@@ -89,6 +90,9 @@ BEGIN
          session_user, nullif(current_setting('role'), 'none'), current_setting('application_name'), inet_client_addr())
     ON CONFLICT (id) DO NOTHING;
     IF FOUND THEN
+        IF current_setting('threadline.open') = '' THEN
+            RETURN '!'; -- constraints are immediate, and the seal came with the row
+        END IF;
         state := CASE WHEN pg_trigger_depth() > 1 THEN '+' ELSE '-' END;
     ELSE
         SELECT actor_ref INTO stored FROM public.audit_transactions WHERE id = tx;

@@ -54,25 +54,31 @@ BEGIN
     RETURN pk;
 END $$;
 
--- The same key under the former names of its columns.
-CREATE OR REPLACE FUNCTION public.threadline_former_keys(relation regclass, key jsonb) RETURNS jsonb[]
+-- A key under every combination of the names that its columns had: as it is first.
+CREATE OR REPLACE FUNCTION public.threadline_keys(relation_id integer, pk jsonb) RETURNS jsonb[]
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    former jsonb;
-    pk jsonb := public.threadline_key(relation, key);
-    keys jsonb[] := '{}';
+    keys jsonb[] := ARRAY[pk];
     renamed record;
 BEGIN
-    SELECT t.former_columns INTO former FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
     FOR renamed IN
-        SELECT f.key AS name, n.value AS former_name FROM jsonb_each(former) f, jsonb_array_elements_text(f.value) n
-        WHERE pk ? f.key
+        SELECT f.key AS name, n.value AS former_name
+        FROM public.audit_tables t, jsonb_each(t.former_columns) f, jsonb_array_elements_text(f.value) n
+        WHERE t.id = relation_id AND pk ? f.key
     LOOP
-        keys := keys || (pk - renamed.name || jsonb_build_object(renamed.former_name, pk -> renamed.name));
+        keys := keys || ARRAY(SELECT k - renamed.name || jsonb_build_object(renamed.former_name, k -> renamed.name)
+                              FROM unnest(keys) k WHERE k ? renamed.name);
     END LOOP;
     RETURN keys;
 END $$;
+
+-- The same key under the former names of its columns.
+CREATE OR REPLACE FUNCTION public.threadline_former_keys(relation regclass, key jsonb) RETURNS jsonb[]
+LANGUAGE sql STABLE
+AS $$
+    SELECT (public.threadline_keys(public.threadline_table(relation), public.threadline_key(relation, key)))[2:]
+$$;
 
 -- The newest line about a row before line `before`, TRUNCATE of the table included.
 CREATE OR REPLACE FUNCTION public.threadline_previous(relation_id integer, keys jsonb[], before bigint) RETURNS SETOF public.audit_changes
@@ -120,7 +126,8 @@ AS $$
     SELECT CASE WHEN change.op <> 'delete' THEN change.data_after ELSE (
         SELECT nullif(coalesce(p.data_after, '{}') || coalesce(change.changed_from, '{}'), '{}')
         FROM (SELECT) one
-        LEFT JOIN LATERAL public.threadline_previous(change.table_id, ARRAY[change.table_pk], change.id) p ON true)
+        LEFT JOIN LATERAL public.threadline_previous(
+            change.table_id, public.threadline_keys(change.table_id, change.table_pk), change.id) p ON true)
     END
 $$;
 
@@ -185,12 +192,14 @@ BEGIN
     WHERE NOT image ? f.key AND image ? n.value;
 
     SELECT coalesce(array_agg(r.key ORDER BY r.key), '{}') INTO redacted FROM jsonb_each(audited.redacted) r
-    WHERE NOT image ? r.key OR r.value @> (image -> r.key);
+    WHERE (NOT image ? r.key OR r.value @> (image -> r.key))
+      AND EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attname = r.key AND NOT a.attisdropped);
     SELECT coalesce(array_agg(i.key ORDER BY i.key), '{}') INTO omitted FROM jsonb_each(image) i
     WHERE jsonb_typeof(i.value) = 'object' AND i.value ->> '$threadline' = 'omitted';
 
     image := image - redacted - omitted;
-    image := audited.added_columns || public.threadline_added_columns_v1(relation, '{}')
+    -- A default must not pass for a value that is kept out.
+    image := ((audited.added_columns || public.threadline_added_columns_v1(relation, '{}')) - redacted - omitted)
         || (SELECT coalesce(jsonb_object_agg(a.attname, CASE
                 WHEN a.attname = ANY (omitted) THEN '[OMITTED]' ELSE coalesce(audited.redacted -> a.attname ->> 0, '[REDACTED]') END), '{}')
             FROM pg_catalog.pg_attribute a

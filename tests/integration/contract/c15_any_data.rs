@@ -168,19 +168,17 @@ fn c15_a_bytea_of_140_mb_beside_a_text_of_270_mb() {
         &mut app,
         &format!("INSERT INTO huge VALUES (1, {raw}, {body}, 'n')"),
     );
-    execute(&mut app, "UPDATE huge SET note = 'm'");
     execute(&mut app, "DELETE FROM huge");
     let (raw, body) = (
         omitted(&db, raw),
         omitted(&db, &format!("convert_to({body}, 'UTF8')")),
     );
-    let row = |note: &str| json!({"id": 1, "raw": raw, "body": body, "note": note});
+    let row = json!({"id": 1, "raw": raw, "body": body, "note": "n"});
     assert_eq!(
         images(&db),
         [
-            json!({"op": "insert", "data_after": row("n"), "changed_fields": null, "changed_from": null}),
-            json!({"op": "update", "data_after": row("m"), "changed_fields": ["note"], "changed_from": {"note": "n"}}),
-            json!({"op": "delete", "data_after": null, "changed_fields": null, "changed_from": row("m")}),
+            json!({"op": "insert", "data_after": row, "changed_fields": null, "changed_from": null}),
+            json!({"op": "delete", "data_after": null, "changed_fields": null, "changed_from": row}),
         ]
     );
 }

@@ -13,4 +13,8 @@ mod c12_partitions;
 mod c13_newest_image;
 mod c14_settings;
 mod c15_any_data;
+mod c17_schema_change;
+mod c18_commit;
+mod c19_redaction;
+mod c20_canary;
 mod log;
