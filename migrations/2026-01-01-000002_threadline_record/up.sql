@@ -22,7 +22,7 @@ BEGIN
     END IF;
     BEGIN
         actor := setting::jsonb;
-    EXCEPTION WHEN data_exception THEN
+    EXCEPTION WHEN data_exception OR statement_too_complex THEN
         actor := NULL;
     END;
     IF jsonb_typeof(actor) = 'object' AND actor - '{type,id}'::text[] = '{}' AND jsonb_typeof(actor -> 'type') = 'string' THEN
@@ -57,7 +57,7 @@ BEGIN
         RETURN setting::jsonb;
     END IF;
     RAISE data_exception;
-EXCEPTION WHEN data_exception THEN
+EXCEPTION WHEN data_exception OR statement_too_complex THEN
     RAISE EXCEPTION 'threadline: the setting threadline.meta does not hold a JSON object'
         USING ERRCODE = 'invalid_parameter_value', HINT = 'Expected an object, such as {"ticket": "A-7"}, or nothing.';
 END $$;
