@@ -3,4 +3,5 @@
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
 mod contract;
+mod read;
 mod spine;
