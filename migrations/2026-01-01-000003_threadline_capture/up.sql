@@ -108,7 +108,8 @@ DECLARE
     operation text;
     hidden text[] := exclude || ARRAY(SELECT jsonb_object_keys(mask));
 BEGIN
-    EXECUTE format('SELECT public.threadline_image_v1(t, $2, $3) FROM %I.%I t WHERE %s', target_schema, target_name,
+    -- t.* is the row also where a column is called t.
+    EXECUTE format('SELECT public.threadline_image_v1(t.*, $2, $3) FROM %I.%I t WHERE %s', target_schema, target_name,
         (SELECT string_agg(format('t.%1$I = ($1).%1$I', k), ' AND ') FROM unnest(key_columns) k))
         INTO live USING source, hidden, max_value_bytes;
     IF image IS NOT NULL THEN

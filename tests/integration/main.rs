@@ -11,5 +11,6 @@ mod contract;
 mod derive;
 mod plans;
 mod quickstart;
+mod read;
 mod spine;
 mod ui;
