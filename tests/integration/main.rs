@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 
 mod derive;
+mod diesel_cli;
 mod quickstart;
 mod spine;
 mod ui;

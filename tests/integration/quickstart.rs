@@ -62,7 +62,7 @@ fn the_models_need_no_other_migration() {
     );
 }
 
-/// `QUICKSTART=overwrite cargo test …` commits to what is generated now.
+/// With `QUICKSTART=overwrite`, it replaces what is committed.
 #[test]
 fn the_migrations_are_what_the_commands_write() {
     let fresh = tempfile::tempdir().unwrap();
@@ -84,7 +84,11 @@ fn the_migrations_are_what_the_commands_write() {
     let names = |files: &BTreeMap<PathBuf, String>| files.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&committed), names(&generated));
     for (name, text) in &committed {
-        assert!(*text == generated[name], "{} differs", name.display());
+        assert!(
+            *text == generated[name],
+            "{} differs; run this test with QUICKSTART=overwrite",
+            name.display()
+        );
     }
 }
 
@@ -99,11 +103,11 @@ fn threadline(dir: &Path, arguments: &[&str]) -> String {
     String::from_utf8(out).unwrap()
 }
 
-fn quickstart() -> PathBuf {
+pub(crate) fn quickstart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart")
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     for (name, text) in files(from) {
         let to = to.join(name);
         std::fs::create_dir_all(to.parent().unwrap()).unwrap();
