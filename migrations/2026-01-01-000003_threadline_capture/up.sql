@@ -279,6 +279,8 @@ DECLARE
     leaf regclass;
     holder regclass;
     populated boolean;
+    refusal text;
+    next_step text;
 BEGIN
     PERFORM set_config('lock_timeout', lock_timeout, true);
     IF relation IS NULL THEN
@@ -401,6 +403,14 @@ END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, 
         former_columns = t.former_columns || threadline_capture_v1.former_columns,
         added_columns = t.added_columns || public.threadline_added_columns_v1(relation, hidden)
     WHERE t.id = registered.id;
+EXCEPTION
+    WHEN lock_not_available THEN
+        RAISE EXCEPTION E'threadline: table % stayed in use for %\nRun the migration again when the transactions that hold the table have ended.', target, lock_timeout
+            USING ERRCODE = 'lock_not_available';
+    WHEN OTHERS THEN
+        -- Diesel shows the message of an error and drops its hint: what to do next has to be in the message.
+        GET STACKED DIAGNOSTICS refusal = MESSAGE_TEXT, next_step = PG_EXCEPTION_HINT;
+        RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = concat_ws(E'\n', refusal, nullif(next_step, ''));
 END $$;
 
 -- Ends the capture of a table. Its history stays.
@@ -435,6 +445,9 @@ BEGIN
         installed_at = NULL, horizon = NULL,
         gaps = CASE WHEN t.installed_at IS NULL THEN t.gaps ELSE t.gaps || tstzrange(clock_timestamp(), NULL) END
     WHERE t.id = registered.id;
+EXCEPTION WHEN lock_not_available THEN
+    RAISE EXCEPTION E'threadline: table % stayed in use for %\nRun the migration again when the transactions that hold the table have ended.', target, lock_timeout
+        USING ERRCODE = 'lock_not_available';
 END $$;
 
 REVOKE ALL ON FUNCTION

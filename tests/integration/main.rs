@@ -9,6 +9,7 @@
 
 mod contract;
 mod derive;
+mod diesel_cli;
 mod plans;
 mod quickstart;
 mod read;

@@ -1,10 +1,10 @@
 //! The quickstart tells what it is said to tell, and its committed migrations are those of its models.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use diesel_migrations::MigrationHarness;
 use example_quickstart::{MIGRATIONS, audited, story};
-use threadline::capture::{Storage, base};
 use threadline_cli::{Environment, run_with};
 use threadline_tests::TestDb;
 
@@ -53,39 +53,48 @@ fn the_story() {
 #[test]
 fn the_models_need_no_other_migration() {
     assert_eq!(
-        threadline(&["generate", "--print-sql"]),
+        threadline(&quickstart(), &["generate", "--print-sql"]),
         "-- Nothing changed.\n"
     );
     assert_eq!(
-        threadline(&["install", "--print-sql"]),
+        threadline(&quickstart(), &["install", "--print-sql"]),
         "-- The audit schema is up to date: nothing to write.\n"
     );
 }
 
+/// With `QUICKSTART=overwrite`, it replaces what is committed.
 #[test]
-fn the_audit_schema_is_the_library_s() {
-    let mut base: Vec<_> = std::fs::read_dir(quickstart().join("migrations"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path().join("up.sql"))
-        .filter(|up| {
-            let name = up.parent().unwrap().file_name().unwrap();
-            name.to_string_lossy().contains("_threadline_install")
-                || name.to_string_lossy().contains("_threadline_upgrade")
-        })
-        .collect();
-    base.sort();
-    let newest = std::fs::read_to_string(base.last().unwrap()).unwrap();
-    let (_, sql) = newest.split_once("\n\n").unwrap();
-    assert!(
-        sql == base::up_sql(&Storage::default(), None),
-        "the quickstart installs another audit schema than this one: remove its threadline_* migrations, \
-         then `cargo run -p example-quickstart --bin threadline -- install` there, and the same with `generate`"
+fn the_migrations_are_what_the_commands_write() {
+    let fresh = tempfile::tempdir().unwrap();
+    let migrations = fresh.path().join("migrations");
+    let own = "2026-01-05-090000_create_billing";
+    copy(
+        &quickstart().join("migrations").join(own),
+        &migrations.join(own),
     );
+    threadline(fresh.path(), &["install"]);
+    threadline(fresh.path(), &["generate"]);
+
+    let committed = quickstart().join("migrations");
+    if std::env::var("QUICKSTART").is_ok_and(|value| value == "overwrite") {
+        std::fs::remove_dir_all(&committed).unwrap();
+        copy(&migrations, &committed);
+    }
+    let (generated, committed) = (files(&migrations), files(&committed));
+    let names = |files: &BTreeMap<PathBuf, String>| files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&committed), names(&generated));
+    for (name, text) in &committed {
+        assert!(
+            *text == generated[name],
+            "{} differs; run this test with QUICKSTART=overwrite",
+            name.display()
+        );
+    }
 }
 
 /// What the quickstart's own command prints.
-fn threadline(arguments: &[&str]) -> String {
-    let environment = Environment::new(quickstart(), "2026-05-04T12:00:00Z".parse().unwrap());
+fn threadline(dir: &Path, arguments: &[&str]) -> String {
+    let environment = Environment::new(dir, "2026-01-05T09:01:00Z".parse().unwrap());
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let arguments = ["threadline"].iter().chain(arguments);
     let code = run_with(&audited(), arguments, &environment, &mut out, &mut err);
@@ -94,6 +103,33 @@ fn threadline(arguments: &[&str]) -> String {
     String::from_utf8(out).unwrap()
 }
 
-fn quickstart() -> PathBuf {
+pub(crate) fn quickstart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart")
+}
+
+pub(crate) fn copy(from: &Path, to: &Path) {
+    for (name, text) in files(from) {
+        let to = to.join(name);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::write(to, text).unwrap();
+    }
+}
+
+/// The texts below a folder, by their path in it.
+fn files(dir: &Path) -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = PathBuf::from(path.file_name().unwrap());
+        if path.is_dir() {
+            found.extend(
+                files(&path)
+                    .into_iter()
+                    .map(|(file, text)| (name.join(file), text)),
+            );
+        } else {
+            found.insert(name, std::fs::read_to_string(path).unwrap());
+        }
+    }
+    found
 }
