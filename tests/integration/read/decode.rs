@@ -11,7 +11,7 @@ use diesel::pg::{Pg, PgValue};
 use diesel::prelude::*;
 use diesel::serialize::{self, IsNull, Output, ToSql};
 use serde_json::json;
-use threadline::{change, prelude::*, recorded};
+use threadline::{Snapshot, change, prelude::*, recorded};
 use threadline_tests::TestDb;
 
 pub mod sql_types {
@@ -188,7 +188,13 @@ fn every_type_comes_back_as_it_was_written() {
         .order(change::id)
         .load(&mut db.auditor())
         .unwrap();
-    let recorded: Vec<_> = history.iter().map(|c| c.after().unwrap().clone()).collect();
+    let recorded: Vec<_> = history
+        .iter()
+        .map(|change| match &change.snapshot {
+            Snapshot::After(person) => person.clone(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
     assert_eq!(recorded, versions);
     let scale = |p: &Person| p.balance.to_string();
     assert_eq!(
