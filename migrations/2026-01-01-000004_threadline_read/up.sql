@@ -167,10 +167,10 @@ END $$;
 
 -- A recorded row as a record of its table, as the table is today. Never fails: what can't be decoded is said in
 -- `problem`. Redacted and omitted values are taken out; where the column is NOT NULL and text, a placeholder stands in.
--- `fill` has values for columns that the log has none for.
+-- `fill` has values for columns that the log has none for; `absent` are the NOT NULL columns that are left without one.
 CREATE OR REPLACE FUNCTION public.threadline_decode(
     base anyelement, relation regclass, data jsonb, fill jsonb,
-    OUT row_image anyelement, OUT problem text, OUT redacted text[], OUT omitted text[]
+    OUT row_image anyelement, OUT problem text, OUT redacted text[], OUT omitted text[], OUT absent text[]
 )
 LANGUAGE plpgsql STABLE
 SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601' SET lc_monetary = 'C'
@@ -182,6 +182,7 @@ DECLARE
 BEGIN
     redacted := '{}';
     omitted := '{}';
+    absent := '{}';
     IF data IS NULL THEN
         RETURN;
     END IF;
@@ -206,6 +207,9 @@ BEGIN
             WHERE a.attrelid = relation AND a.attname = ANY (redacted || omitted) AND a.attnotnull
               AND a.atttypid IN ('text'::regtype, 'varchar'::regtype) AND a.atttypmod = -1)
         || coalesce(fill, '{}') || image;
+    SELECT coalesce(array_agg(a.attname ORDER BY a.attnum), '{}') INTO absent FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid = relation AND a.attnum > 0 AND a.attnotnull AND NOT a.attisdropped
+      AND coalesce(image -> a.attname, 'null') = 'null';
     BEGIN
         row_image := jsonb_populate_record(base, image);
     EXCEPTION WHEN OTHERS THEN

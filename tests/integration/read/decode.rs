@@ -155,7 +155,7 @@ fn every_type_comes_back_as_it_was_written() {
             score: f64::INFINITY,
             avatar: Some(vec![]),
             tags: vec![],
-            prefs: json!(null),
+            prefs: json!([]),
             ..ann()
         },
         Person {
