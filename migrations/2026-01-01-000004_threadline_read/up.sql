@@ -73,6 +73,7 @@ BEGIN
     RETURN keys;
 END $$;
 
+<<<<<<< HEAD
 -- The same key under the former names of its columns.
 CREATE OR REPLACE FUNCTION public.threadline_former_keys(relation regclass, key jsonb) RETURNS jsonb[]
 LANGUAGE sql STABLE
@@ -81,35 +82,42 @@ AS $$
 $$;
 
 -- The newest line about a row before line `before`, TRUNCATE of the table included.
+=======
+-- The newest line about a row before line `before`, TRUNCATE of the table included. One key at a time, because only then
+-- the index has the lines in order: for several at once the planner may walk all of the log backwards.
+>>>>>>> t1
 CREATE OR REPLACE FUNCTION public.threadline_previous(relation_id integer, keys jsonb[], before bigint) RETURNS SETOF public.audit_changes
 LANGUAGE sql STABLE
 AS $$
-    SELECT c.* FROM public.audit_changes c
-    WHERE c.table_id = relation_id
-      AND c.key_hash = ANY (ARRAY(SELECT hashtextextended(k::text, 0) FROM unnest(keys || '{}'::jsonb) k))
-      AND c.table_pk = ANY (keys || '{}'::jsonb) AND c.id < before
-    ORDER BY c.id DESC LIMIT 1
+    SELECT p.* FROM unnest(keys || '{}'::jsonb) k CROSS JOIN LATERAL (
+        SELECT c.* FROM public.audit_changes c
+        WHERE c.table_id = relation_id AND c.key_hash = hashtextextended(k::text, 0) AND c.table_pk = k AND c.id < before
+        ORDER BY c.id DESC LIMIT 1) p
+    ORDER BY p.id DESC LIMIT 1
 $$;
 
 -- Every change of one row; a TRUNCATE counts if the row was alive. In no order: ORDER BY id follows the row's own.
--- It is inlined, so that the newest page of a long history comes from the index.
+-- It is inlined, and its halves are sorted, so that the newest page of a long history is merged from the index. The key
+-- is a subquery, so that it is made once and not for each change.
 CREATE OR REPLACE FUNCTION public.threadline_history(relation regclass, key jsonb) RETURNS SETOF public.audit_changes
 LANGUAGE sql STABLE
 AS $$
-    SELECT c.* FROM public.audit_changes c
-    WHERE c.table_id = public.threadline_table(relation)
-      AND c.key_hash = hashtextextended(public.threadline_key(relation, key)::text, 0)
-      AND c.table_pk = public.threadline_key(relation, key)
+    (SELECT c.* FROM public.audit_changes c
+     WHERE c.table_id = public.threadline_table(relation)
+       AND c.key_hash = (SELECT hashtextextended(public.threadline_key(relation, key)::text, 0))
+       AND c.table_pk = (SELECT public.threadline_key(relation, key))
+     ORDER BY c.id DESC)
     UNION ALL
-    SELECT c.* FROM public.audit_changes c
-    WHERE c.table_id = public.threadline_table(relation)
-      AND c.key_hash = ANY (ARRAY(SELECT hashtextextended(k::text, 0)
-                                  FROM unnest(public.threadline_former_keys(relation, key) || '{}'::jsonb) k))
-      AND (c.table_pk = ANY (public.threadline_former_keys(relation, key))
-           OR c.op = 'truncate' AND EXISTS (
-               SELECT FROM public.threadline_previous(c.table_id,
-                   public.threadline_key(relation, key) || public.threadline_former_keys(relation, key), c.id) p
-               WHERE p.op IN ('insert', 'update', 'baseline')))
+    (SELECT c.* FROM public.audit_changes c
+     WHERE c.table_id = public.threadline_table(relation)
+       AND c.key_hash = ANY (ARRAY(SELECT hashtextextended(k::text, 0)
+                                   FROM unnest(public.threadline_former_keys(relation, key) || '{}'::jsonb) k))
+       AND (c.table_pk = ANY ((SELECT public.threadline_former_keys(relation, key))::jsonb[])
+            OR c.op = 'truncate' AND EXISTS (
+                SELECT FROM public.threadline_previous(c.table_id,
+                    public.threadline_key(relation, key) || public.threadline_former_keys(relation, key), c.id) p
+                WHERE p.op IN ('insert', 'update', 'baseline')))
+     ORDER BY c.id DESC)
 $$;
 
 -- Every change of a table. Inlined, as threadline_history is.

@@ -132,7 +132,8 @@ fn c11_a_row_replaced_under_a_deferred_key_is_newest() {
     assert_newest_images_equal_table(&db, "items");
 }
 
-/// A deferrable key is accepted where it is the primary key; another unique constraint has to be immediate.
+/// A deferrable key is accepted where it is the primary key; another unique constraint has to be immediate. Fails
+/// without `i.indimmediate` in threadline_checked_key_v1.
 #[test]
 fn c11_a_deferrable_unique_constraint_is_no_key() {
     let db = TestDb::new();

@@ -205,7 +205,7 @@ fn c12_leaves_of_another_layout_are_compared_column_by_column() {
     );
 }
 
-/// Fails without threadline_verify_v1 in trigger.sql: what left the table goes on under its name.
+/// Fails if capture puts row triggers of its own on the leaves: those of the parent go with the detachment.
 #[test]
 fn c12_a_detached_partition_is_not_recorded_under_the_parent() {
     let db = events();
@@ -218,6 +218,7 @@ fn c12_a_detached_partition_is_not_recorded_under_the_parent() {
     assert_eq!(lines(&db, "events"), ["insert 1,us"]);
 }
 
+/// Fails without the check of `relispartition` in threadline_capture_v1.
 #[test]
 fn c12_a_partition_alone_is_not_captured() {
     let db = TestDb::new();

@@ -282,7 +282,8 @@ fn c13_a_row_of_a_partition_written_by_a_trigger_before_its_turn() {
     assert_newest_images_equal_table(&db, "items");
 }
 
-/// Fails without the comparison of the images in threadline_record_v1: a lock marks the version as a write would.
+/// Fails if threadline_settle_v1 says `'{}'` changed instead of NULL, so that nothing is compared: a lock marks the
+/// version as a write would.
 #[test]
 fn c13_a_row_that_a_trigger_only_locks_gets_no_further_change() {
     let db = items(
@@ -300,7 +301,7 @@ fn c13_a_row_that_a_trigger_only_locks_gets_no_further_change() {
     );
 }
 
-/// Fails without `hidden` where threadline_settle_v1 makes images.
+/// Fails if threadline_settle_v1 hands on `'{}'` for `exclude` or for `mask`.
 #[test]
 fn c13_the_appended_image_is_redacted() {
     let db = TestDb::new();

@@ -1,9 +1,11 @@
 //! The capture contract, one file for each clause.
 
+mod c01_tables;
 mod c02_order;
 mod c03_operations;
 mod c04_keys;
 mod c05_schema;
+mod c06_indexes;
 mod c07_every_write;
 mod c08_truncate;
 mod c09_images;
