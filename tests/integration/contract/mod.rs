@@ -5,3 +5,5 @@ mod c17_schema_change;
 mod c18_commit;
 mod c19_redaction;
 mod c20_canary;
+mod c21_refused_rules;
+mod c22_isolation;
