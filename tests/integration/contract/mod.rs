@@ -7,3 +7,5 @@ mod c19_redaction;
 mod c20_canary;
 mod c21_refused_rules;
 mod c22_isolation;
+mod c23_attribution;
+mod c25_one_transaction;
