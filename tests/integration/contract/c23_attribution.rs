@@ -111,7 +111,8 @@ fn c23_the_context_is_stored_on_the_transaction() {
     assert_eq!(rows(&mut db.auditor(), query), [expected.clone(), expected]);
 }
 
-/// Fails without the UPDATE of `actor_ref` in `threadline_open_v1`.
+/// Fails without the UPDATE of `actor_ref` in `threadline_open_v1`, and when `threadline_append_v1` compares `known` without
+/// the actor.
 #[test]
 fn c23_a_late_actor_is_taken() {
     let db = db();
@@ -136,6 +137,7 @@ fn c23_a_late_actor_is_taken() {
     assert_eq!(actors(&db).len(), 5);
 }
 
+/// Fails when `threadline_append_v1` compares `known` without the actor.
 #[test]
 fn c23_a_late_actor_that_is_rolled_back_was_none() {
     let db = db();
@@ -151,6 +153,7 @@ fn c23_a_late_actor_that_is_rolled_back_was_none() {
     assert_eq!(actors(&db), [user("8")]);
 }
 
+/// Fails with `stored IS DISTINCT FROM actor` for `stored <> actor` in `threadline_open_v1`.
 #[test]
 fn c23_an_actor_is_kept_when_the_setting_is_emptied() {
     let db = db();
@@ -208,6 +211,7 @@ fn c23_a_different_actor_is_refused() {
     assert_eq!(actors(&db), Vec::<Value>::new());
 }
 
+/// Fails with `stored::text <> setting` for `stored <> actor` in `threadline_open_v1`.
 #[test]
 fn c23_the_same_actor_in_another_spelling_is_the_same() {
     let db = db();

@@ -50,7 +50,8 @@ fn c25_through_reset_all() {
     assert_eq!(shape(&db), [one(3)]);
 }
 
-/// Fails when the setting `threadline.open` is set for the session (`set_config(…, false)`) and compared without the id.
+/// Fails when what remembers the row outlives the rollback, such as a session-level advisory lock on the id in place of
+/// the setting.
 #[test]
 fn c25_through_exception_blocks() {
     let db = db();
@@ -66,8 +67,8 @@ fn c25_through_exception_blocks() {
     assert_eq!(shape(&db), [one(3)]);
 }
 
-/// Fails when the memory that the row exists outlives the savepoint: `current_setting` compared by
-/// `pg_current_xact_id()` in a session-level table, or here `known` taken to hold whenever it isn't empty.
+/// Fails when what remembers the row outlives the rollback, such as a session-level advisory lock on the id in place of
+/// the setting.
 #[test]
 fn c25_a_rolled_back_savepoint_leaves_no_orphan() {
     let db = db();
@@ -147,7 +148,7 @@ fn c25_a_forged_setting_files_nothing_under_another_transaction() {
 }
 
 /// A setting with the transaction's own id claims that the row exists: the worst it does is to leave the forger's own
-/// changes without one. Fails as the test above does.
+/// changes without one. Fails when `threadline_transaction_id_v1` is made of `clock_timestamp()`.
 #[test]
 fn c25_a_forged_setting_with_the_own_id_stays_with_the_own_id() {
     let db = db();
@@ -170,8 +171,7 @@ fn c25_a_forged_setting_with_the_own_id_stays_with_the_own_id() {
     );
 }
 
-/// Fails without `pg_current_xact_id()`, without `transaction_timestamp()` and without the padding of either in
-/// `threadline_transaction_id_v1`.
+/// Fails when `threadline_transaction_id_v1` leaves `pg_current_xact_id()` out, or counts milliseconds.
 #[test]
 fn c25_the_id_is_the_start_and_the_transaction_id() {
     let db = db();
