@@ -133,6 +133,7 @@ fn c14_lc_monetary_is_pinned() {
     }
 }
 
+/// Fails without the pins on the capture function, which reach the functions that it calls.
 #[test]
 fn c14_all_settings_are_pinned_for_an_image_made_column_by_column() {
     let db = db();
@@ -155,6 +156,7 @@ fn c14_all_settings_are_pinned_for_an_image_made_column_by_column() {
     assert_eq!(stored(&db, &mut app), default);
 }
 
+/// Fails without `SET timezone`, and without `SET bytea_output`, on the capture function.
 #[test]
 fn c14_keys_are_pinned() {
     let db = TestDb::new();
