@@ -1,0 +1,2 @@
+//! The capture contract, one file for each clause.
+mod c34_migrations;
