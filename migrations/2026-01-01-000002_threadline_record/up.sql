@@ -1,5 +1,7 @@
 -- The recorder: who is writing, one audit_transactions row for each transaction, one audit_changes row for each change.
 
+SET LOCAL lock_timeout = '2s';
+
 -- The id of a transaction is computed, never looked up: its start in microseconds, then its transaction id. A dump
 -- restored into a younger cluster can't collide with it, and no setting of the session is trusted with it.
 CREATE OR REPLACE FUNCTION public.threadline_transaction_id_v1() RETURNS uuid

@@ -29,6 +29,7 @@ mod c28_require_actor;
 mod c30_security;
 mod c31_append_only;
 mod c32_names;
+mod c34_migrations;
 mod c35_refusals;
 mod c36_versions;
 mod log;
