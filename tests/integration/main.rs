@@ -4,4 +4,5 @@
 
 mod contract;
 mod read;
+mod recipes;
 mod spine;
