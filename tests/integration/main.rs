@@ -13,5 +13,6 @@ mod diesel_cli;
 mod plans;
 mod quickstart;
 mod read;
+mod recipes;
 mod spine;
 mod ui;
