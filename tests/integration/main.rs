@@ -5,6 +5,7 @@
 mod contract;
 mod derive;
 mod diesel_cli;
+mod install;
 mod quickstart;
 mod spine;
 mod ui;
