@@ -24,7 +24,7 @@ BEGIN
     END IF;
     BEGIN
         actor := setting::jsonb;
-    EXCEPTION WHEN data_exception THEN
+    EXCEPTION WHEN data_exception OR statement_too_complex THEN
         actor := NULL;
     END;
     IF jsonb_typeof(actor) = 'object' AND actor - '{type,id}'::text[] = '{}' AND jsonb_typeof(actor -> 'type') = 'string' THEN
@@ -59,7 +59,7 @@ BEGIN
         RETURN setting::jsonb;
     END IF;
     RAISE data_exception;
-EXCEPTION WHEN data_exception THEN
+EXCEPTION WHEN data_exception OR statement_too_complex THEN
     RAISE EXCEPTION 'threadline: the setting threadline.meta does not hold a JSON object'
         USING ERRCODE = 'invalid_parameter_value', HINT = 'Expected an object, such as {"ticket": "A-7"}, or nothing.';
 END $$;
@@ -77,6 +77,7 @@ DECLARE
     known text := coalesce(current_setting('threadline.open', true), '');
     state text;
 BEGIN
+    PERFORM set_config('threadline.open', '?', true);
     INSERT INTO public.audit_transactions
         (id, txid, occurred_at, source, meta, actor_ref, action_id, request_id, correlation_id, job_id,
          session_user_name, role_name, application_name, client_address)
@@ -91,6 +92,9 @@ BEGIN
          session_user, nullif(current_setting('role'), 'none'), current_setting('application_name'), inet_client_addr())
     ON CONFLICT (id) DO NOTHING;
     IF FOUND THEN
+        IF current_setting('threadline.open') = '' THEN
+            RETURN '!'; -- constraints are immediate, and the seal came with the row
+        END IF;
         state := CASE WHEN pg_trigger_depth() > 1 THEN '+' ELSE '-' END;
     ELSE
         SELECT actor_ref INTO stored FROM public.audit_transactions WHERE id = tx;

@@ -109,7 +109,8 @@ DECLARE
     operation text;
     hidden text[] := exclude || ARRAY(SELECT jsonb_object_keys(mask));
 BEGIN
-    EXECUTE format('SELECT public.threadline_image_v1(t, $2, $3) FROM %I.%I t WHERE %s', target_schema, target_name,
+    -- t.* is the row also where a column is called t.
+    EXECUTE format('SELECT public.threadline_image_v1(t.*, $2, $3) FROM %I.%I t WHERE %s', target_schema, target_name,
         (SELECT string_agg(format('t.%1$I = ($1).%1$I', k), ' AND ') FROM unnest(key_columns) k))
         INTO live USING source, hidden, max_value_bytes;
     IF image IS NOT NULL THEN
@@ -152,8 +153,8 @@ AS $$
     SELECT CASE
         WHEN t.typtype = 'd' THEN public.threadline_key_type_v1(t.typbasetype, t.typtypmod, collation_oid)
         WHEN t.typtype = 'e' THEN true
-        WHEN t.typname = 'numeric' THEN typmod <> -1
-        ELSE t.typnamespace = 'pg_catalog'::regnamespace AND t.typname = ANY ('{int2,int4,int8,text,varchar,bpchar,name,char,uuid,bool,date,time,timestamp,timestamptz,bytea,inet,cidr,macaddr,macaddr8,bit,varbit,oid,pg_lsn,xid8}')
+        WHEN t.typname IN ('numeric', 'bpchar') AND typmod = -1 THEN false
+        ELSE t.typnamespace = 'pg_catalog'::regnamespace AND t.typname = ANY ('{numeric,int2,int4,int8,text,varchar,bpchar,name,char,uuid,bool,date,time,timestamp,timestamptz,bytea,inet,cidr,macaddr,macaddr8,bit,varbit,oid,pg_lsn,xid8}')
             AND NOT EXISTS (SELECT FROM pg_catalog.pg_collation c WHERE c.oid = collation_oid AND NOT c.collisdeterministic)
     END
     FROM pg_catalog.pg_type t WHERE t.oid = type
@@ -267,6 +268,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     catalog record;
+    attached integer;
     registered public.audit_tables;
     keys text[];
     known text[];
@@ -298,8 +300,13 @@ BEGIN
         RAISE EXCEPTION 'threadline: % is part of the audit log and can''t be audited', target USING ERRCODE = 'wrong_object_type';
     END IF;
 
-    -- First of all, so that nobody writes between the checks and the trigger.
-    EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
+    SELECT substr(p.proname, length('threadline_capture_') + 1)::integer INTO attached
+    FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+    WHERE t.tgrelid = relation AND t.tgname = '!threadline' AND p.pronamespace = 'public'::regnamespace;
+    IF attached IS NULL THEN
+        -- First of all, so that nobody writes between the checks and the trigger. A new policy needs no lock.
+        EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
+    END IF;
     keys := public.threadline_checked_key_v1(relation, key_columns);
     SELECT coalesce(array_agg(k), '{}') INTO hidden FROM jsonb_object_keys(redacted) k;
     IF keys && hidden THEN
@@ -315,9 +322,10 @@ BEGIN
     LEFT JOIN pg_type e ON e.oid = t.typelem LEFT JOIN pg_type b ON b.oid = t.typbasetype
     WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped;
 
-    -- The table keeps its entry, and with it its history, through renames.
+    -- The table keeps its entry, and with it its history, through renames: the trigger knows it, or a former name.
     SELECT * INTO registered FROM public.audit_tables t
-    WHERE t.table_schema = catalog.schema AND (t.table_name = catalog.name OR t.table_name = ANY (former_names))
+    WHERE t.id = attached
+       OR attached IS NULL AND t.table_schema = catalog.schema AND (t.table_name = catalog.name OR t.table_name = ANY (former_names))
     ORDER BY t.table_name = catalog.name DESC LIMIT 1;
     IF registered.id IS NULL THEN
         INSERT INTO public.audit_tables AS t (table_schema, table_name, key_columns, fingerprint, function_version)
@@ -349,16 +357,18 @@ DECLARE
     known_columns CONSTANT text[] := %L;
     virtual_columns CONSTANT text[] := %L;
     inexact CONSTANT boolean := %L;
+    key_deferrable CONSTANT boolean := %L;
 BEGIN
 %s
-END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, inexact, body));
+END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, inexact,
+        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = relation AND i.indisprimary AND NOT i.indimmediate), body));
 
     -- Names that begin with "!" sort before every other trigger, and AFTER ROW triggers fire by name.
-    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = relation AND t.tgname = '!threadline') THEN
+    IF attached IS NULL THEN
         EXECUTE format('CREATE TRIGGER "!threadline" AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION public.%I()', relation, function_name);
-        EXECUTE format('CREATE TRIGGER "!threadline_truncate" BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.%I()', relation, function_name);
     END IF;
-    FOR leaf IN SELECT p.relid FROM pg_partition_tree(relation) p WHERE p.relid <> relation LOOP
+    -- Not BEFORE: what other triggers write to the table before its rows go has to stand before this line.
+    FOR leaf IN SELECT relation UNION SELECT p.relid FROM pg_partition_tree(relation) p LOOP
         IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = leaf AND t.tgname = '!threadline_truncate') THEN
             EXECUTE format('CREATE TRIGGER "!threadline_truncate" AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.%I()', leaf, function_name);
         END IF;
@@ -383,6 +393,7 @@ END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, 
 
     EXECUTE format('SELECT EXISTS (SELECT FROM %s)', relation) INTO populated;
     UPDATE public.audit_tables t SET
+        table_schema = catalog.schema,
         table_name = catalog.name,
         former_names = CASE WHEN t.table_name = catalog.name THEN t.former_names ELSE t.table_name || t.former_names END,
         key_columns = keys,
@@ -422,7 +433,11 @@ DECLARE
 BEGIN
     PERFORM set_config('lock_timeout', lock_timeout, true);
     IF relation IS NULL THEN
-        RETURN; -- the table is gone, and its triggers with it
+        -- The table is gone, and its triggers with it.
+        UPDATE public.audit_tables t SET installed_at = NULL, horizon = NULL
+        WHERE target IN (t.table_name, t.table_schema || '.' || t.table_name)
+          AND to_regclass(format('%I.%I', t.table_schema, t.table_name)) IS NULL;
+        RETURN;
     END IF;
     SELECT t.* INTO registered FROM public.audit_tables t
     JOIN pg_class c ON c.oid = relation JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -24,5 +24,6 @@ DROP FUNCTION public.threadline_changes(regclass);
 DROP FUNCTION public.threadline_history(regclass, jsonb);
 DROP FUNCTION public.threadline_previous(integer, jsonb[], bigint);
 DROP FUNCTION public.threadline_former_keys(regclass, jsonb);
+DROP FUNCTION public.threadline_keys(integer, jsonb);
 DROP FUNCTION public.threadline_key(regclass, jsonb);
 DROP FUNCTION public.threadline_table(regclass);

@@ -54,56 +54,70 @@ BEGIN
     RETURN pk;
 END $$;
 
--- The same key under the former names of its columns.
-CREATE OR REPLACE FUNCTION public.threadline_former_keys(relation regclass, key jsonb) RETURNS jsonb[]
+-- A key under every combination of the names that its columns had: as it is first.
+CREATE OR REPLACE FUNCTION public.threadline_keys(relation_id integer, pk jsonb) RETURNS jsonb[]
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    former jsonb;
-    pk jsonb := public.threadline_key(relation, key);
-    keys jsonb[] := '{}';
+    keys jsonb[] := ARRAY[pk];
     renamed record;
 BEGIN
-    SELECT t.former_columns INTO former FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
     FOR renamed IN
-        SELECT f.key AS name, n.value AS former_name FROM jsonb_each(former) f, jsonb_array_elements_text(f.value) n
-        WHERE pk ? f.key
+        SELECT f.key AS name, n.value AS former_name
+        FROM public.audit_tables t, jsonb_each(t.former_columns) f, jsonb_array_elements_text(f.value) n
+        WHERE t.id = relation_id AND pk ? f.key
     LOOP
-        keys := keys || (pk - renamed.name || jsonb_build_object(renamed.former_name, pk -> renamed.name));
+        keys := keys || ARRAY(SELECT k - renamed.name || jsonb_build_object(renamed.former_name, k -> renamed.name)
+                              FROM unnest(keys) k WHERE k ? renamed.name);
     END LOOP;
     RETURN keys;
 END $$;
 
+<<<<<<< HEAD
+-- The same key under the former names of its columns.
+CREATE OR REPLACE FUNCTION public.threadline_former_keys(relation regclass, key jsonb) RETURNS jsonb[]
+LANGUAGE sql STABLE
+AS $$
+    SELECT (public.threadline_keys(public.threadline_table(relation), public.threadline_key(relation, key)))[2:]
+$$;
+
 -- The newest line about a row before line `before`, TRUNCATE of the table included.
+=======
+-- The newest line about a row before line `before`, TRUNCATE of the table included. One key at a time, because only then
+-- the index has the lines in order: for several at once the planner may walk all of the log backwards.
+>>>>>>> t1
 CREATE OR REPLACE FUNCTION public.threadline_previous(relation_id integer, keys jsonb[], before bigint) RETURNS SETOF public.audit_changes
 LANGUAGE sql STABLE
 AS $$
-    SELECT c.* FROM public.audit_changes c
-    WHERE c.table_id = relation_id
-      AND c.key_hash = ANY (ARRAY(SELECT hashtextextended(k::text, 0) FROM unnest(keys || '{}'::jsonb) k))
-      AND c.table_pk = ANY (keys || '{}'::jsonb) AND c.id < before
-    ORDER BY c.id DESC LIMIT 1
+    SELECT p.* FROM unnest(keys || '{}'::jsonb) k CROSS JOIN LATERAL (
+        SELECT c.* FROM public.audit_changes c
+        WHERE c.table_id = relation_id AND c.key_hash = hashtextextended(k::text, 0) AND c.table_pk = k AND c.id < before
+        ORDER BY c.id DESC LIMIT 1) p
+    ORDER BY p.id DESC LIMIT 1
 $$;
 
 -- Every change of one row; a TRUNCATE counts if the row was alive. In no order: ORDER BY id follows the row's own.
--- It is inlined, so that the newest page of a long history comes from the index.
+-- It is inlined, and its halves are sorted, so that the newest page of a long history is merged from the index. The key
+-- is a subquery, so that it is made once and not for each change.
 CREATE OR REPLACE FUNCTION public.threadline_history(relation regclass, key jsonb) RETURNS SETOF public.audit_changes
 LANGUAGE sql STABLE
 AS $$
-    SELECT c.* FROM public.audit_changes c
-    WHERE c.table_id = public.threadline_table(relation)
-      AND c.key_hash = hashtextextended(public.threadline_key(relation, key)::text, 0)
-      AND c.table_pk = public.threadline_key(relation, key)
+    (SELECT c.* FROM public.audit_changes c
+     WHERE c.table_id = public.threadline_table(relation)
+       AND c.key_hash = (SELECT hashtextextended(public.threadline_key(relation, key)::text, 0))
+       AND c.table_pk = (SELECT public.threadline_key(relation, key))
+     ORDER BY c.id DESC)
     UNION ALL
-    SELECT c.* FROM public.audit_changes c
-    WHERE c.table_id = public.threadline_table(relation)
-      AND c.key_hash = ANY (ARRAY(SELECT hashtextextended(k::text, 0)
-                                  FROM unnest(public.threadline_former_keys(relation, key) || '{}'::jsonb) k))
-      AND (c.table_pk = ANY (public.threadline_former_keys(relation, key))
-           OR c.op = 'truncate' AND EXISTS (
-               SELECT FROM public.threadline_previous(c.table_id,
-                   public.threadline_key(relation, key) || public.threadline_former_keys(relation, key), c.id) p
-               WHERE p.op IN ('insert', 'update', 'baseline')))
+    (SELECT c.* FROM public.audit_changes c
+     WHERE c.table_id = public.threadline_table(relation)
+       AND c.key_hash = ANY (ARRAY(SELECT hashtextextended(k::text, 0)
+                                   FROM unnest(public.threadline_former_keys(relation, key) || '{}'::jsonb) k))
+       AND (c.table_pk = ANY ((SELECT public.threadline_former_keys(relation, key))::jsonb[])
+            OR c.op = 'truncate' AND EXISTS (
+                SELECT FROM public.threadline_previous(c.table_id,
+                    public.threadline_key(relation, key) || public.threadline_former_keys(relation, key), c.id) p
+                WHERE p.op IN ('insert', 'update', 'baseline')))
+     ORDER BY c.id DESC)
 $$;
 
 -- Every change of a table. Inlined, as threadline_history is.
@@ -120,7 +134,8 @@ AS $$
     SELECT CASE WHEN change.op <> 'delete' THEN change.data_after ELSE (
         SELECT nullif(coalesce(p.data_after, '{}') || coalesce(change.changed_from, '{}'), '{}')
         FROM (SELECT) one
-        LEFT JOIN LATERAL public.threadline_previous(change.table_id, ARRAY[change.table_pk], change.id) p ON true)
+        LEFT JOIN LATERAL public.threadline_previous(
+            change.table_id, public.threadline_keys(change.table_id, change.table_pk), change.id) p ON true)
     END
 $$;
 
@@ -160,10 +175,10 @@ END $$;
 
 -- A recorded row as a record of its table, as the table is today. Never fails: what can't be decoded is said in
 -- `problem`. Redacted and omitted values are taken out; where the column is NOT NULL and text, a placeholder stands in.
--- `fill` has values for columns that the log has none for.
+-- `fill` has values for columns that the log has none for; `absent` are the NOT NULL columns that are left without one.
 CREATE OR REPLACE FUNCTION public.threadline_decode(
     base anyelement, relation regclass, data jsonb, fill jsonb,
-    OUT row_image anyelement, OUT problem text, OUT redacted text[], OUT omitted text[]
+    OUT row_image anyelement, OUT problem text, OUT redacted text[], OUT omitted text[], OUT absent text[]
 )
 LANGUAGE plpgsql STABLE
 SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601' SET lc_monetary = 'C'
@@ -175,6 +190,7 @@ DECLARE
 BEGIN
     redacted := '{}';
     omitted := '{}';
+    absent := '{}';
     IF data IS NULL THEN
         RETURN;
     END IF;
@@ -185,18 +201,23 @@ BEGIN
     WHERE NOT image ? f.key AND image ? n.value;
 
     SELECT coalesce(array_agg(r.key ORDER BY r.key), '{}') INTO redacted FROM jsonb_each(audited.redacted) r
-    WHERE NOT image ? r.key OR r.value @> (image -> r.key);
+    WHERE (NOT image ? r.key OR r.value @> (image -> r.key))
+      AND EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attname = r.key AND NOT a.attisdropped);
     SELECT coalesce(array_agg(i.key ORDER BY i.key), '{}') INTO omitted FROM jsonb_each(image) i
     WHERE jsonb_typeof(i.value) = 'object' AND i.value ->> '$threadline' = 'omitted';
 
     image := image - redacted - omitted;
-    image := audited.added_columns || public.threadline_added_columns_v1(relation, '{}')
+    -- A default must not pass for a value that is kept out.
+    image := ((audited.added_columns || public.threadline_added_columns_v1(relation, '{}')) - redacted - omitted)
         || (SELECT coalesce(jsonb_object_agg(a.attname, CASE
                 WHEN a.attname = ANY (omitted) THEN '[OMITTED]' ELSE coalesce(audited.redacted -> a.attname ->> 0, '[REDACTED]') END), '{}')
             FROM pg_catalog.pg_attribute a
             WHERE a.attrelid = relation AND a.attname = ANY (redacted || omitted) AND a.attnotnull
               AND a.atttypid IN ('text'::regtype, 'varchar'::regtype) AND a.atttypmod = -1)
         || coalesce(fill, '{}') || image;
+    SELECT coalesce(array_agg(a.attname ORDER BY a.attnum), '{}') INTO absent FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid = relation AND a.attnum > 0 AND a.attnotnull AND NOT a.attisdropped
+      AND coalesce(image -> a.attname, 'null') = 'null';
     BEGIN
         row_image := jsonb_populate_record(base, image);
     EXCEPTION WHEN OTHERS THEN

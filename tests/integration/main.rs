@@ -1,11 +1,18 @@
 //! Integration tests.
 
-#![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "this binary is only tests"
+)]
 
 mod contract;
 mod derive;
 mod diesel_cli;
 mod install;
+mod plans;
 mod quickstart;
+mod read;
 mod spine;
 mod ui;

@@ -3,5 +3,7 @@
 /// After a deliberate change, `TRYBUILD=overwrite cargo test -p threadline-tests ui::` writes the new messages.
 #[test]
 fn compile_errors_read_well() {
-    trybuild::TestCases::new().compile_fail("ui/*.rs");
+    let cases = trybuild::TestCases::new();
+    cases.compile_fail("ui/*.rs");
+    cases.compile_fail("ui/history/*.rs");
 }

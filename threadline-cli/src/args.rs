@@ -43,11 +43,11 @@ pub(crate) struct GenerateArguments {
     /// Tables without a model; their primary key is looked up when the migration runs
     #[arg(long, value_name = "TABLES")]
     pub(crate) tables: Vec<String>,
-    #[command(flatten)]
-    pub(crate) policy: PolicyArguments,
     /// End the capture of every table that is not in the list; its history stays
     #[arg(long)]
     pub(crate) prune: bool,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArguments,
     #[command(flatten)]
     pub(crate) output: OutputArguments,
 }

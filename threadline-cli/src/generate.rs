@@ -46,6 +46,16 @@ pub(crate) fn run(
     } else {
         write::write(&directory, &new, out)?;
     }
+    for migration in &new {
+        for column in &migration.exposed {
+            writeln!(
+                out,
+                "Note: `{}` redacts `{}` no longer: its values are stored in the clear from then on.",
+                migration.name,
+                describe::name(column)
+            )?;
+        }
+    }
     // With tables from the command line the list is never meant to be all.
     if !arguments.prune && arguments.tables.is_empty() {
         for table in migrations.unlisted(&plans) {
@@ -84,14 +94,22 @@ fn dry_run(
 }
 
 fn outcome(table: &TableName, new: &[NewMigration]) -> String {
-    new.iter()
-        .find_map(|migration| match &migration.change {
-            Change::Capture(of) if of == table => Some("new".to_owned()),
-            Change::Recapture(of) if of == table => Some("changed".to_owned()),
-            Change::Rename { from, to } if to == table => {
-                Some(format!("renamed from {}", describe::table(from)))
-            }
-            _ => None,
-        })
-        .unwrap_or_else(|| "unchanged".to_owned())
+    let found = new.iter().find_map(|migration| match &migration.change {
+        Change::Capture(of) if of == table => Some(("new".to_owned(), migration)),
+        Change::Recapture(of) if of == table => Some(("changed".to_owned(), migration)),
+        Change::Rename { from, to } if to == table => {
+            Some((format!("renamed from {}", describe::table(from)), migration))
+        }
+        _ => None,
+    });
+    match found {
+        None => "unchanged".to_owned(),
+        Some((change, migration)) if migration.exposed.is_empty() => change,
+        Some((change, migration)) => {
+            format!(
+                "{change}, no longer redacted: {}",
+                describe::list(&migration.exposed)
+            )
+        }
+    }
 }

@@ -43,7 +43,7 @@ pub(crate) fn table(table: &TableName) -> String {
     }
 }
 
-fn list<'a>(names: impl IntoIterator<Item = &'a Identifier>) -> String {
+pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a Identifier>) -> String {
     let names: Vec<_> = names.into_iter().map(name).collect();
     if names.is_empty() {
         return "-".to_owned();
@@ -52,7 +52,7 @@ fn list<'a>(names: impl IntoIterator<Item = &'a Identifier>) -> String {
 }
 
 /// Quoted unless it is plain, so that an odd name can't look like two, nor like two lines.
-fn name(name: &Identifier) -> String {
+pub(crate) fn name(name: &Identifier) -> String {
     let name = name.as_str();
     if name.chars().all(|c| c.is_alphanumeric() || c == '_') {
         name.to_owned()

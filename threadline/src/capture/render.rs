@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::name::dollar_quoted;
 use super::{CapturePlan, Identifier, Key, Literal, Storage};
 use crate::definition::RequireActor;
 
@@ -18,8 +19,6 @@ impl CapturePlan {
     /// The SQL that installs the plan, or brings an installed table to it.
     #[must_use]
     pub fn up_sql(&self, storage: &Storage) -> String {
-        let body = self.trigger_body(storage);
-        let tag = unused_tag(&body);
         let key = match self.key() {
             Key::Columns(columns) => array(columns),
             Key::Catalog => "NULL".to_owned(),
@@ -35,8 +34,7 @@ impl CapturePlan {
     former_columns => {former_columns},
     fingerprint => '{fingerprint}',
     lock_timeout => '{LOCK_TIMEOUT}',
-    body => {tag}
-{body}{tag});
+    body => {body});
 ",
             storage = storage.schema(),
             relation = self.relation(),
@@ -46,6 +44,7 @@ impl CapturePlan {
             former_names = array(self.formerly()),
             former_columns = Literal(&self.former_columns()),
             fingerprint = self.fingerprint(),
+            body = dollar_quoted("threadline", &format!("\n{}", self.trigger_body(storage))),
         )
     }
 
@@ -193,13 +192,4 @@ pub(super) fn fill(template: &str, value: impl Fn(&str) -> Option<String>) -> St
     }
     filled.push_str(rest);
     filled
-}
-
-/// A dollar quote that `text` doesn't hold.
-fn unused_tag(text: &str) -> String {
-    let mut tag = "$threadline$".to_owned();
-    while text.contains(&tag) {
-        tag.insert(tag.len() - 1, '_');
-    }
-    tag
 }

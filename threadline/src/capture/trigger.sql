@@ -53,6 +53,10 @@ BEGIN
         PERFORM :storage.threadline_verify_columns_v1(ARRAY(SELECT jsonb_object_keys(coalesce(after, before))),
             table_schema, table_name, known_columns, redacted);
     END IF;
+    -- A column that came later may be computed from a redacted one.
+    IF redacted <> '{}' AND coalesce(after, before) - known_columns <> '{}' THEN
+        PERFORM :storage.threadline_check_redaction_v1(TG_RELID, redacted, '{}');
+    END IF;
 
     outcome := :storage.threadline_record_v1(table_id, table_schema, table_name, key_columns, TG_OP, before, after, changed,
         exclude, mask, except_columns, ignore_only, store_changed_from, require_actor);
@@ -62,7 +66,8 @@ BEGIN
             exclude, mask, except_columns, ignore_only, store_changed_from, require_actor);
     END IF;
 
-    IF outcome <> '' THEN
+    -- Two rows may live under a deferrable key: where one is deleted, the other one is the newest.
+    IF outcome <> '' OR key_deferrable THEN
         IF TG_OP = 'DELETE' OR outcome = 'moved' THEN
             PERFORM :storage.threadline_settle_v1(OLD, NULL, table_id, table_schema, table_name, key_columns,
                 exclude, mask, except_columns, ignore_only, store_changed_from, require_actor, max_value_bytes);

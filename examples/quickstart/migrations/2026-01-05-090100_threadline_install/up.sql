@@ -178,7 +178,7 @@ BEGIN
     END IF;
     BEGIN
         actor := setting::jsonb;
-    EXCEPTION WHEN data_exception THEN
+    EXCEPTION WHEN data_exception OR statement_too_complex THEN
         actor := NULL;
     END;
     IF jsonb_typeof(actor) = 'object' AND actor - '{type,id}'::text[] = '{}' AND jsonb_typeof(actor -> 'type') = 'string' THEN
@@ -213,7 +213,7 @@ BEGIN
         RETURN setting::jsonb;
     END IF;
     RAISE data_exception;
-EXCEPTION WHEN data_exception THEN
+EXCEPTION WHEN data_exception OR statement_too_complex THEN
     RAISE EXCEPTION 'threadline: the setting threadline.meta does not hold a JSON object'
         USING ERRCODE = 'invalid_parameter_value', HINT = 'Expected an object, such as {"ticket": "A-7"}, or nothing.';
 END $$;
@@ -231,6 +231,7 @@ DECLARE
     known text := coalesce(current_setting('threadline.open', true), '');
     state text;
 BEGIN
+    PERFORM set_config('threadline.open', '?', true);
     INSERT INTO public.audit_transactions
         (id, txid, occurred_at, source, meta, actor_ref, action_id, request_id, correlation_id, job_id,
          session_user_name, role_name, application_name, client_address)
@@ -245,6 +246,9 @@ BEGIN
          session_user, nullif(current_setting('role'), 'none'), current_setting('application_name'), inet_client_addr())
     ON CONFLICT (id) DO NOTHING;
     IF FOUND THEN
+        IF current_setting('threadline.open') = '' THEN
+            RETURN '!'; -- constraints are immediate, and the seal came with the row
+        END IF;
         state := CASE WHEN pg_trigger_depth() > 1 THEN '+' ELSE '-' END;
     ELSE
         SELECT actor_ref INTO stored FROM public.audit_transactions WHERE id = tx;
@@ -674,7 +678,8 @@ DECLARE
     operation text;
     hidden text[] := exclude || ARRAY(SELECT jsonb_object_keys(mask));
 BEGIN
-    EXECUTE format('SELECT public.threadline_image_v1(t, $2, $3) FROM %I.%I t WHERE %s', target_schema, target_name,
+    -- t.* is the row also where a column is called t.
+    EXECUTE format('SELECT public.threadline_image_v1(t.*, $2, $3) FROM %I.%I t WHERE %s', target_schema, target_name,
         (SELECT string_agg(format('t.%1$I = ($1).%1$I', k), ' AND ') FROM unnest(key_columns) k))
         INTO live USING source, hidden, max_value_bytes;
     IF image IS NOT NULL THEN
@@ -717,8 +722,8 @@ AS $$
     SELECT CASE
         WHEN t.typtype = 'd' THEN public.threadline_key_type_v1(t.typbasetype, t.typtypmod, collation_oid)
         WHEN t.typtype = 'e' THEN true
-        WHEN t.typname = 'numeric' THEN typmod <> -1
-        ELSE t.typnamespace = 'pg_catalog'::regnamespace AND t.typname = ANY ('{int2,int4,int8,text,varchar,bpchar,name,char,uuid,bool,date,time,timestamp,timestamptz,bytea,inet,cidr,macaddr,macaddr8,bit,varbit,oid,pg_lsn,xid8}')
+        WHEN t.typname IN ('numeric', 'bpchar') AND typmod = -1 THEN false
+        ELSE t.typnamespace = 'pg_catalog'::regnamespace AND t.typname = ANY ('{numeric,int2,int4,int8,text,varchar,bpchar,name,char,uuid,bool,date,time,timestamp,timestamptz,bytea,inet,cidr,macaddr,macaddr8,bit,varbit,oid,pg_lsn,xid8}')
             AND NOT EXISTS (SELECT FROM pg_catalog.pg_collation c WHERE c.oid = collation_oid AND NOT c.collisdeterministic)
     END
     FROM pg_catalog.pg_type t WHERE t.oid = type
@@ -832,6 +837,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     catalog record;
+    attached integer;
     registered public.audit_tables;
     keys text[];
     known text[];
@@ -863,8 +869,13 @@ BEGIN
         RAISE EXCEPTION 'threadline: % is part of the audit log and can''t be audited', target USING ERRCODE = 'wrong_object_type';
     END IF;
 
-    -- First of all, so that nobody writes between the checks and the trigger.
-    EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
+    SELECT substr(p.proname, length('threadline_capture_') + 1)::integer INTO attached
+    FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+    WHERE t.tgrelid = relation AND t.tgname = '!threadline' AND p.pronamespace = 'public'::regnamespace;
+    IF attached IS NULL THEN
+        -- First of all, so that nobody writes between the checks and the trigger. A new policy needs no lock.
+        EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
+    END IF;
     keys := public.threadline_checked_key_v1(relation, key_columns);
     SELECT coalesce(array_agg(k), '{}') INTO hidden FROM jsonb_object_keys(redacted) k;
     IF keys && hidden THEN
@@ -880,9 +891,10 @@ BEGIN
     LEFT JOIN pg_type e ON e.oid = t.typelem LEFT JOIN pg_type b ON b.oid = t.typbasetype
     WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped;
 
-    -- The table keeps its entry, and with it its history, through renames.
+    -- The table keeps its entry, and with it its history, through renames: the trigger knows it, or a former name.
     SELECT * INTO registered FROM public.audit_tables t
-    WHERE t.table_schema = catalog.schema AND (t.table_name = catalog.name OR t.table_name = ANY (former_names))
+    WHERE t.id = attached
+       OR attached IS NULL AND t.table_schema = catalog.schema AND (t.table_name = catalog.name OR t.table_name = ANY (former_names))
     ORDER BY t.table_name = catalog.name DESC LIMIT 1;
     IF registered.id IS NULL THEN
         INSERT INTO public.audit_tables AS t (table_schema, table_name, key_columns, fingerprint, function_version)
@@ -914,16 +926,18 @@ DECLARE
     known_columns CONSTANT text[] := %L;
     virtual_columns CONSTANT text[] := %L;
     inexact CONSTANT boolean := %L;
+    key_deferrable CONSTANT boolean := %L;
 BEGIN
 %s
-END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, inexact, body));
+END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, inexact,
+        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = relation AND i.indisprimary AND NOT i.indimmediate), body));
 
     -- Names that begin with "!" sort before every other trigger, and AFTER ROW triggers fire by name.
-    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = relation AND t.tgname = '!threadline') THEN
+    IF attached IS NULL THEN
         EXECUTE format('CREATE TRIGGER "!threadline" AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION public.%I()', relation, function_name);
-        EXECUTE format('CREATE TRIGGER "!threadline_truncate" BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.%I()', relation, function_name);
     END IF;
-    FOR leaf IN SELECT p.relid FROM pg_partition_tree(relation) p WHERE p.relid <> relation LOOP
+    -- Not BEFORE: what other triggers write to the table before its rows go has to stand before this line.
+    FOR leaf IN SELECT relation UNION SELECT p.relid FROM pg_partition_tree(relation) p LOOP
         IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = leaf AND t.tgname = '!threadline_truncate') THEN
             EXECUTE format('CREATE TRIGGER "!threadline_truncate" AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.%I()', leaf, function_name);
         END IF;
@@ -948,6 +962,7 @@ END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, 
 
     EXECUTE format('SELECT EXISTS (SELECT FROM %s)', relation) INTO populated;
     UPDATE public.audit_tables t SET
+        table_schema = catalog.schema,
         table_name = catalog.name,
         former_names = CASE WHEN t.table_name = catalog.name THEN t.former_names ELSE t.table_name || t.former_names END,
         key_columns = keys,
@@ -987,7 +1002,11 @@ DECLARE
 BEGIN
     PERFORM set_config('lock_timeout', lock_timeout, true);
     IF relation IS NULL THEN
-        RETURN; -- the table is gone, and its triggers with it
+        -- The table is gone, and its triggers with it.
+        UPDATE public.audit_tables t SET installed_at = NULL, horizon = NULL
+        WHERE target IN (t.table_name, t.table_schema || '.' || t.table_name)
+          AND to_regclass(format('%I.%I', t.table_schema, t.table_name)) IS NULL;
+        RETURN;
     END IF;
     SELECT t.* INTO registered FROM public.audit_tables t
     JOIN pg_class c ON c.oid = relation JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -1074,25 +1093,31 @@ BEGIN
     RETURN pk;
 END $$;
 
--- The same key under the former names of its columns.
-CREATE OR REPLACE FUNCTION public.threadline_former_keys(relation regclass, key jsonb) RETURNS jsonb[]
+-- A key under every combination of the names that its columns had: as it is first.
+CREATE OR REPLACE FUNCTION public.threadline_keys(relation_id integer, pk jsonb) RETURNS jsonb[]
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    former jsonb;
-    pk jsonb := public.threadline_key(relation, key);
-    keys jsonb[] := '{}';
+    keys jsonb[] := ARRAY[pk];
     renamed record;
 BEGIN
-    SELECT t.former_columns INTO former FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
     FOR renamed IN
-        SELECT f.key AS name, n.value AS former_name FROM jsonb_each(former) f, jsonb_array_elements_text(f.value) n
-        WHERE pk ? f.key
+        SELECT f.key AS name, n.value AS former_name
+        FROM public.audit_tables t, jsonb_each(t.former_columns) f, jsonb_array_elements_text(f.value) n
+        WHERE t.id = relation_id AND pk ? f.key
     LOOP
-        keys := keys || (pk - renamed.name || jsonb_build_object(renamed.former_name, pk -> renamed.name));
+        keys := keys || ARRAY(SELECT k - renamed.name || jsonb_build_object(renamed.former_name, k -> renamed.name)
+                              FROM unnest(keys) k WHERE k ? renamed.name);
     END LOOP;
     RETURN keys;
 END $$;
+
+-- The same key under the former names of its columns.
+CREATE OR REPLACE FUNCTION public.threadline_former_keys(relation regclass, key jsonb) RETURNS jsonb[]
+LANGUAGE sql STABLE
+AS $$
+    SELECT (public.threadline_keys(public.threadline_table(relation), public.threadline_key(relation, key)))[2:]
+$$;
 
 -- The newest line about a row before line `before`, TRUNCATE of the table included.
 CREATE OR REPLACE FUNCTION public.threadline_previous(relation_id integer, keys jsonb[], before bigint) RETURNS SETOF public.audit_changes
@@ -1140,7 +1165,8 @@ AS $$
     SELECT CASE WHEN change.op <> 'delete' THEN change.data_after ELSE (
         SELECT nullif(coalesce(p.data_after, '{}') || coalesce(change.changed_from, '{}'), '{}')
         FROM (SELECT) one
-        LEFT JOIN LATERAL public.threadline_previous(change.table_id, ARRAY[change.table_pk], change.id) p ON true)
+        LEFT JOIN LATERAL public.threadline_previous(
+            change.table_id, public.threadline_keys(change.table_id, change.table_pk), change.id) p ON true)
     END
 $$;
 
@@ -1205,12 +1231,14 @@ BEGIN
     WHERE NOT image ? f.key AND image ? n.value;
 
     SELECT coalesce(array_agg(r.key ORDER BY r.key), '{}') INTO redacted FROM jsonb_each(audited.redacted) r
-    WHERE NOT image ? r.key OR r.value @> (image -> r.key);
+    WHERE (NOT image ? r.key OR r.value @> (image -> r.key))
+      AND EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attname = r.key AND NOT a.attisdropped);
     SELECT coalesce(array_agg(i.key ORDER BY i.key), '{}') INTO omitted FROM jsonb_each(image) i
     WHERE jsonb_typeof(i.value) = 'object' AND i.value ->> '$threadline' = 'omitted';
 
     image := image - redacted - omitted;
-    image := audited.added_columns || public.threadline_added_columns_v1(relation, '{}')
+    -- A default must not pass for a value that is kept out.
+    image := ((audited.added_columns || public.threadline_added_columns_v1(relation, '{}')) - redacted - omitted)
         || (SELECT coalesce(jsonb_object_agg(a.attname, CASE
                 WHEN a.attname = ANY (omitted) THEN '[OMITTED]' ELSE coalesce(audited.redacted -> a.attname ->> 0, '[REDACTED]') END), '{}')
             FROM pg_catalog.pg_attribute a

@@ -2,13 +2,11 @@
 
 use chrono::{DateTime, Utc};
 
-use super::header::{Capture, Header};
-use super::restore::{restore, restore_if_there};
 use super::state::{Base, Captured, same};
+use super::step::{Step, release};
 use super::version::Versions;
-use super::word::Table;
 use super::{Change, MigrationError, Migrations, NewMigration};
-use crate::capture::{CapturePlan, Identifier, Key, Policy, Storage, TableName, base};
+use crate::capture::{CapturePlan, TableName, base};
 
 /// What becomes of tables that are captured and have no plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -71,6 +69,21 @@ impl Migrations {
     }
 
     /// The tables that are captured and that no plan is for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use threadline::capture::migration::{Existing, Migrations};
+    ///
+    /// let captured = Existing {
+    ///     name: "2026-05-04-120001_threadline_capture_users".to_owned(),
+    ///     up_sql: "-- threadline: capture users\n-- fingerprint: 00\n-- storage: public\n".to_owned(),
+    /// };
+    /// let migrations = Migrations::read([captured])?;
+    /// let unlisted: Vec<_> = migrations.unlisted(&[]).map(ToString::to_string).collect();
+    /// assert_eq!(unlisted, ["users"]);
+    /// # Ok::<(), threadline::capture::migration::MigrationError>(())
+    /// ```
     pub fn unlisted<'a>(&'a self, plans: &'a [CapturePlan]) -> impl Iterator<Item = &'a TableName> {
         self.without_plan(plans)
             .map(|captured| &captured.capture.table)
@@ -144,66 +157,6 @@ impl Migrations {
     }
 }
 
-/// One table to capture in a way that it isn't captured yet.
-struct Step<'a> {
-    plan: &'a CapturePlan,
-    before: Option<&'a Captured>,
-    change: Change,
-}
-
-impl Step<'_> {
-    fn migration(self, storage: &Storage, version: String) -> NewMigration {
-        let header = Header::Capture(Capture {
-            table: self.plan.table().clone(),
-            formerly: match &self.change {
-                Change::Rename { from, .. } => Some(from.clone()),
-                _ => None,
-            },
-            fingerprint: self.plan.fingerprint(),
-            columns: named_columns(self.plan),
-            storage: storage.clone(),
-        });
-        NewMigration {
-            name: format!("{version}_{}", self.change.slug()),
-            up_sql: header.before(&self.plan.up_sql(storage)),
-            down_sql: match self.before {
-                Some(before) => restore(self.plan, before),
-                None => format!(
-                    "-- Ends the capture of {}; its history stays.\n\n{}",
-                    Table(self.plan.table()),
-                    self.plan.down_sql(storage)
-                ),
-            },
-            change: self.change,
-        }
-    }
-}
-
-fn release(
-    captured: &Captured,
-    storage: &Storage,
-    version: String,
-) -> Result<NewMigration, MigrationError> {
-    let table = captured.capture.table.clone();
-    // Ending a capture depends on the table only, so a plan without a policy does.
-    let plan = CapturePlan::for_table(table.clone(), Policy::default()).map_err(|error| {
-        MigrationError::Header {
-            migration: captured.migration.clone(),
-            reason: error.to_string(),
-        }
-    })?;
-    let header = Header::Release {
-        table: table.clone(),
-    };
-    let change = Change::Release(table);
-    Ok(NewMigration {
-        name: format!("{version}_{}", change.slug()),
-        change,
-        up_sql: header.before(&plan.down_sql(storage)),
-        down_sql: restore_if_there(captured),
-    })
-}
-
 fn refuse_twice(plans: &[CapturePlan]) -> Result<(), MigrationError> {
     for (at, plan) in plans.iter().enumerate() {
         if plans[..at]
@@ -216,26 +169,4 @@ fn refuse_twice(plans: &[CapturePlan]) -> Result<(), MigrationError> {
         }
     }
     Ok(())
-}
-
-/// The columns that a plan names, each once.
-fn named_columns(plan: &CapturePlan) -> Vec<Identifier> {
-    let key = match plan.key() {
-        Key::Columns(key) => key.as_slice(),
-        Key::Catalog => &[],
-    };
-    let policy = plan.policy();
-    let mut columns = Vec::new();
-    for column in key
-        .iter()
-        .chain(&policy.exclude)
-        .chain(&policy.mask)
-        .chain(&policy.except_columns)
-        .chain(&policy.ignore_only)
-    {
-        if !columns.contains(column) {
-            columns.push(column.clone());
-        }
-    }
-    columns
 }

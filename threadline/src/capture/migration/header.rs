@@ -28,6 +28,9 @@ pub(super) struct Capture {
     pub(super) fingerprint: String,
     /// The columns that the plan names: its SQL refuses to run where one of them is missing.
     pub(super) columns: Vec<Identifier>,
+    pub(super) redacted: Vec<Identifier>,
+    /// What the migration before redacted, for the reviewer of this one.
+    pub(super) exposed: Vec<Identifier>,
     pub(super) storage: Storage,
 }
 
@@ -52,13 +55,15 @@ impl fmt::Display for Header {
                     writeln!(f, "-- formerly: {}", Table(formerly))?;
                 }
                 writeln!(f, "-- fingerprint: {}", capture.fingerprint)?;
-                if !capture.columns.is_empty() {
-                    let columns: Vec<_> = capture
-                        .columns
-                        .iter()
-                        .map(|column| Word(column).to_string())
-                        .collect();
-                    writeln!(f, "-- columns: {}", columns.join(", "))?;
+                for (name, columns) in [
+                    ("columns", &capture.columns),
+                    ("redacted", &capture.redacted),
+                    ("no longer redacted", &capture.exposed),
+                ] {
+                    if !columns.is_empty() {
+                        let columns: Vec<_> = columns.iter().map(|c| Word(c).to_string()).collect();
+                        writeln!(f, "-- {name}: {}", columns.join(", "))?;
+                    }
                 }
                 writeln!(f, "-- storage: {}", Word(capture.storage.schema()))
             }
@@ -112,6 +117,7 @@ fn parse(title: &str, lines: &[(&str, &str)]) -> Result<Header, String> {
             Storage::new(word::identifier(text)?.as_str()).ok()
         })
     };
+    let columns = |name| read(name, line(name).unwrap_or_default(), word::identifiers);
     match title.split_once(' ') {
         Some(("base", revision)) => Ok(Header::Base {
             revision: read("base", revision, |text| {
@@ -130,11 +136,9 @@ fn parse(title: &str, lines: &[(&str, &str)]) -> Result<Header, String> {
             fingerprint: line("fingerprint")
                 .ok_or("the line `-- fingerprint: …` is missing")?
                 .to_owned(),
-            columns: read(
-                "columns",
-                line("columns").unwrap_or_default(),
-                word::identifiers,
-            )?,
+            columns: columns("columns")?,
+            redacted: columns("redacted")?,
+            exposed: columns("no longer redacted")?,
             storage: storage()?,
         })),
         Some(("release", table)) => Ok(Header::Release {

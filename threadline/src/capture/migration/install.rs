@@ -74,6 +74,7 @@ impl Migrations {
         Ok(Some(NewMigration {
             name: format!("{version}_{}", change.slug()),
             change,
+            exposed: Vec::new(),
             up_sql: header.before(&sql),
             down_sql,
         }))

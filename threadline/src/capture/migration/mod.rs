@@ -10,10 +10,11 @@ mod header;
 mod install;
 mod restore;
 mod state;
+mod step;
 mod version;
 mod word;
 
-use super::TableName;
+use super::{Identifier, TableName};
 
 pub use capture::Unlisted;
 pub use error::MigrationError;
@@ -36,6 +37,8 @@ pub struct NewMigration {
     pub name: String,
     /// What it does.
     pub change: Change,
+    /// Columns that were redacted so far and are stored in the clear once it has run.
+    pub exposed: Vec<Identifier>,
     /// The text of `up.sql`, header included.
     pub up_sql: String,
     /// The text of `down.sql`.

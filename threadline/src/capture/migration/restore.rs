@@ -2,6 +2,7 @@
 
 use super::state::Captured;
 use super::word::Table;
+use crate::capture::name::dollar_quoted;
 use crate::capture::{CapturePlan, Identifier, Literal, TableName};
 
 /// The earlier SQL as it was, under the names that it knows.
@@ -72,12 +73,4 @@ WHERE c.oid = to_regclass({}) AND t.table_schema = n.nspname AND t.table_name = 
         before.capture.storage.schema(),
         Literal(&now.sql()),
     )
-}
-
-fn dollar_quoted(tag: &str, text: &str) -> String {
-    let mut tag = format!("${tag}$");
-    while text.contains(&tag) {
-        tag.insert(tag.len() - 1, '_');
-    }
-    format!("{tag}{text}{tag}")
 }

@@ -55,6 +55,18 @@ impl Migrations {
     /// # Errors
     ///
     /// [`MigrationError::Header`] if a header is damaged or newer than this version of Threadline.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use threadline::capture::migration::{Existing, MigrationError, Migrations};
+    ///
+    /// let damaged = Existing {
+    ///     name: "2026-05-04-120001_threadline_capture_users".to_owned(),
+    ///     up_sql: "-- threadline: capture users\n".to_owned(),
+    /// };
+    /// assert!(matches!(Migrations::read([damaged]), Err(MigrationError::Header { .. })));
+    /// ```
     pub fn read(existing: impl IntoIterator<Item = Existing>) -> Result<Self, MigrationError> {
         let mut existing: Vec<_> = existing.into_iter().collect();
         existing.sort_by_cached_key(|migration| version_of(&migration.name));
@@ -111,11 +123,6 @@ impl Migrations {
         self.tables
             .iter()
             .find(|captured| same(&captured.capture.table, table))
-    }
-
-    /// The tables that the migrations capture, in the order in which the newest migration of each runs.
-    pub fn tables(&self) -> impl Iterator<Item = &TableName> {
-        self.tables.iter().map(|captured| &captured.capture.table)
     }
 }
 

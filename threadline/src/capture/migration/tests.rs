@@ -219,6 +219,29 @@ fn a_renamed_column_has_its_former_name_during_a_rollback() {
 }
 
 #[test]
+fn a_column_that_is_no_longer_redacted_is_told() {
+    let mut directory = Directory::installed();
+    let user = Definition::new("User", &["id"]);
+    directory.generate(&[model(
+        "users",
+        user.mask(&["ssn", "email"]).exclude(&["hash"]),
+    )]);
+    let after = user
+        .exclude(&["tax_id"])
+        .columns_formerly(&[("tax_id", "ssn"), ("digest", "hash")]);
+    let new = directory.generate(&[model("users", after)]);
+    assert_eq!(
+        new[0].exposed,
+        ["email", "hash"].map(|name| Identifier::new(name).unwrap())
+    );
+    assert!(
+        new[0]
+            .up_sql
+            .contains("\n-- no longer redacted: email, hash\n")
+    );
+}
+
+#[test]
 fn capture_needs_the_audit_schema_that_it_calls() {
     let generate = |up_sql: &str| {
         let existing = Existing {
@@ -333,6 +356,8 @@ fn names_stay_inside_their_comment() {
             formerly: Some(table),
             fingerprint: "0123456789abcdef".to_owned(),
             columns: vec![name.clone(), name.clone()],
+            redacted: vec![name.clone()],
+            exposed: vec![name.clone()],
             storage: Storage::default(),
         });
         let text = header.to_string();
