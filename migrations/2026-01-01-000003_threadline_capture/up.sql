@@ -96,12 +96,13 @@ END $$;
 
 -- Looks at the row that lives under the key of `source` now, and records it if the log's newest line says otherwise.
 -- `image` is what was recorded of the row; NULL if it was recorded as gone.
+-- A row that row level security hides would be recorded as gone: with row_security off, reading it is an error instead.
 CREATE OR REPLACE FUNCTION public.threadline_settle_v1(
     source anyelement, image jsonb, target integer, target_schema text, target_name text, key_columns text[],
     exclude text[], mask jsonb, except_columns text[], ignore_only text[], store_changed_from boolean, required text,
     max_value_bytes integer
 ) RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql SET row_security = off
 AS $$
 DECLARE
     live jsonb;
@@ -377,7 +378,15 @@ END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, 
     IF log_owner <> (SELECT pg_get_userbyid(p.proowner) FROM pg_proc p WHERE p.oid = format('public.%I()', function_name)::regprocedure) THEN
         EXECUTE format('ALTER FUNCTION public.%I() OWNER TO %I', function_name, log_owner);
         -- The owner of the log reads a row again when nested triggers overtook each other.
-        EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', catalog.schema, log_owner);
+        IF NOT has_schema_privilege(log_owner, catalog.schema, 'USAGE') THEN
+            EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', catalog.schema, log_owner);
+        END IF;
+        -- Without the right to grant it, GRANT only warns.
+        IF NOT has_schema_privilege(log_owner, catalog.schema, 'USAGE') THEN
+            RAISE EXCEPTION 'threadline: role %, which owns the log, may not look into schema %', log_owner, catalog.schema
+                USING ERRCODE = 'insufficient_privilege',
+                      HINT = format('Let the owner of the schema run: GRANT USAGE ON SCHEMA %I TO %I;', catalog.schema, log_owner);
+        END IF;
         EXECUTE format('GRANT SELECT ON %s TO %I', relation, log_owner);
     END IF;
     EXECUTE format('REVOKE ALL ON FUNCTION public.%I() FROM PUBLIC', function_name);

@@ -10,6 +10,7 @@
 mod contract;
 mod derive;
 mod diesel_cli;
+mod install;
 mod plans;
 mod quickstart;
 mod read;

@@ -2,13 +2,21 @@
 DO $$
 DECLARE
     object record;
+    missing boolean := false;
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = :owner) THEN
-        EXECUTE format('CREATE ROLE %I NOLOGIN', :owner);
-    END IF;
-    IF NOT pg_catalog.pg_has_role(current_user, :owner, 'USAGE') THEN
-        EXECUTE format('GRANT %I TO CURRENT_USER', :owner);
-    END IF;
+    BEGIN
+        IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = :owner) THEN
+            missing := true;
+            EXECUTE format('CREATE ROLE %I NOLOGIN', :owner);
+        END IF;
+        IF NOT pg_catalog.pg_has_role(current_user, :owner, 'USAGE') THEN
+            EXECUTE format('GRANT %I TO CURRENT_USER', :owner);
+        END IF;
+    EXCEPTION WHEN insufficient_privilege THEN
+        RAISE EXCEPTION E'threadline: % can''t make role % the owner of the log: %\nLet an administrator run: %', current_user, :owner, SQLERRM,
+            format(CASE WHEN missing THEN 'CREATE ROLE %1$I NOLOGIN; GRANT %1$I TO %2$I;' ELSE 'GRANT %1$I TO %2$I;' END, :owner, current_user)
+            USING ERRCODE = 'insufficient_privilege';
+    END;
     EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %s TO %I', :storage, :owner);
     FOR object IN
         SELECT c.oid::regclass AS name FROM pg_catalog.pg_class c
