@@ -13,3 +13,4 @@ mod plans;
 mod quickstart;
 mod spine;
 mod ui;
+mod write;
