@@ -11,6 +11,7 @@ mod contract;
 mod derive;
 mod plans;
 mod quickstart;
+mod schema;
 mod spine;
 mod ui;
 mod write;
