@@ -15,5 +15,7 @@ mod plans;
 mod quickstart;
 mod read;
 mod recipes;
+mod schema;
 mod spine;
 mod ui;
+mod write;
