@@ -1,5 +1,7 @@
 -- The recorder: who is writing, one audit_transactions row for each transaction, one audit_changes row for each change.
 
+SET LOCAL lock_timeout = '2s';
+
 -- The id of a transaction is computed, never looked up: its start in microseconds, then its transaction id. A dump
 -- restored into a younger cluster can't collide with it, and no setting of the session is trusted with it.
 CREATE OR REPLACE FUNCTION public.threadline_transaction_id_v1() RETURNS uuid
@@ -22,7 +24,7 @@ BEGIN
     END IF;
     BEGIN
         actor := setting::jsonb;
-    EXCEPTION WHEN data_exception THEN
+    EXCEPTION WHEN data_exception OR statement_too_complex THEN
         actor := NULL;
     END;
     IF jsonb_typeof(actor) = 'object' AND actor - '{type,id}'::text[] = '{}' AND jsonb_typeof(actor -> 'type') = 'string' THEN
@@ -57,7 +59,7 @@ BEGIN
         RETURN setting::jsonb;
     END IF;
     RAISE data_exception;
-EXCEPTION WHEN data_exception THEN
+EXCEPTION WHEN data_exception OR statement_too_complex THEN
     RAISE EXCEPTION 'threadline: the setting threadline.meta does not hold a JSON object'
         USING ERRCODE = 'invalid_parameter_value', HINT = 'Expected an object, such as {"ticket": "A-7"}, or nothing.';
 END $$;
@@ -280,9 +282,13 @@ BEGIN
     RETURN NULL;
 END $$;
 
-DROP TRIGGER IF EXISTS threadline_seal ON public.audit_transactions;
-CREATE CONSTRAINT TRIGGER threadline_seal AFTER INSERT ON public.audit_transactions
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.threadline_seal_v1();
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'public.audit_transactions'::regclass AND tgname = 'threadline_seal') THEN
+        CREATE CONSTRAINT TRIGGER threadline_seal AFTER INSERT ON public.audit_transactions
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.threadline_seal_v1();
+    END IF;
+END $$;
 
 -- Append-only. Retention identifies itself by acting as the role threadline_retention.
 CREATE OR REPLACE FUNCTION public.threadline_guard_v1() RETURNS trigger
@@ -308,13 +314,15 @@ END $$;
 
 DO $$
 DECLARE
-    audit_table text;
+    audit_table regclass;
 BEGIN
-    FOREACH audit_table IN ARRAY ARRAY['audit_changes', 'audit_transactions', 'audit_actions', 'audit_commits'] LOOP
-        EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard ON public.%I', audit_table);
-        EXECUTE format('CREATE TRIGGER threadline_guard BEFORE UPDATE OR DELETE ON public.%I FOR EACH ROW EXECUTE FUNCTION public.threadline_guard_v1()', audit_table);
-        EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard_truncate ON public.%I', audit_table);
-        EXECUTE format('CREATE TRIGGER threadline_guard_truncate BEFORE TRUNCATE ON public.%I FOR EACH STATEMENT EXECUTE FUNCTION public.threadline_guard_v1()', audit_table);
+    FOREACH audit_table IN ARRAY ARRAY['public.audit_changes', 'public.audit_transactions', 'public.audit_actions', 'public.audit_commits']::regclass[] LOOP
+        IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = audit_table AND tgname = 'threadline_guard') THEN
+            EXECUTE format('CREATE TRIGGER threadline_guard BEFORE UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION public.threadline_guard_v1()', audit_table);
+        END IF;
+        IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = audit_table AND tgname = 'threadline_guard_truncate') THEN
+            EXECUTE format('CREATE TRIGGER threadline_guard_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.threadline_guard_v1()', audit_table);
+        END IF;
     END LOOP;
 END $$;
 
@@ -387,10 +395,14 @@ BEGIN
     RETURN NULL;
 END $$;
 
-DROP TRIGGER IF EXISTS threadline_require_changes ON public.audit_actions;
-CREATE CONSTRAINT TRIGGER threadline_require_changes AFTER INSERT ON public.audit_actions
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.requires_changes)
-    EXECUTE FUNCTION public.threadline_require_changes_v1();
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'public.audit_actions'::regclass AND tgname = 'threadline_require_changes') THEN
+        CREATE CONSTRAINT TRIGGER threadline_require_changes AFTER INSERT ON public.audit_actions
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.requires_changes)
+            EXECUTE FUNCTION public.threadline_require_changes_v1();
+    END IF;
+END $$;
 
 REVOKE ALL ON FUNCTION
     public.threadline_open_v1(uuid, text),

@@ -97,19 +97,21 @@ END $$;
 
 -- Looks at the row that lives under the key of `source` now, and records it if the log's newest line says otherwise.
 -- `image` is what was recorded of the row; NULL if it was recorded as gone.
+-- A row that row level security hides would be recorded as gone: with row_security off, reading it is an error instead.
 CREATE OR REPLACE FUNCTION public.threadline_settle_v1(
     source anyelement, image jsonb, target integer, target_schema text, target_name text, key_columns text[],
     exclude text[], mask jsonb, except_columns text[], ignore_only text[], store_changed_from boolean, required text,
     max_value_bytes integer
 ) RETURNS void
-LANGUAGE plpgsql
+LANGUAGE plpgsql SET row_security = off
 AS $$
 DECLARE
     live jsonb;
     operation text;
     hidden text[] := exclude || ARRAY(SELECT jsonb_object_keys(mask));
 BEGIN
-    EXECUTE format('SELECT public.threadline_image_v1(t, $2, $3) FROM %I.%I t WHERE %s', target_schema, target_name,
+    -- t.* is the row also where a column is called t.
+    EXECUTE format('SELECT public.threadline_image_v1(t.*, $2, $3) FROM %I.%I t WHERE %s', target_schema, target_name,
         (SELECT string_agg(format('t.%1$I = ($1).%1$I', k), ' AND ') FROM unnest(key_columns) k))
         INTO live USING source, hidden, max_value_bytes;
     IF image IS NOT NULL THEN
@@ -152,8 +154,8 @@ AS $$
     SELECT CASE
         WHEN t.typtype = 'd' THEN public.threadline_key_type_v1(t.typbasetype, t.typtypmod, collation_oid)
         WHEN t.typtype = 'e' THEN true
-        WHEN t.typname = 'numeric' THEN typmod <> -1
-        ELSE t.typnamespace = 'pg_catalog'::regnamespace AND t.typname = ANY ('{int2,int4,int8,text,varchar,bpchar,name,char,uuid,bool,date,time,timestamp,timestamptz,bytea,inet,cidr,macaddr,macaddr8,bit,varbit,oid,pg_lsn,xid8}')
+        WHEN t.typname IN ('numeric', 'bpchar') AND typmod = -1 THEN false
+        ELSE t.typnamespace = 'pg_catalog'::regnamespace AND t.typname = ANY ('{numeric,int2,int4,int8,text,varchar,bpchar,name,char,uuid,bool,date,time,timestamp,timestamptz,bytea,inet,cidr,macaddr,macaddr8,bit,varbit,oid,pg_lsn,xid8}')
             AND NOT EXISTS (SELECT FROM pg_catalog.pg_collation c WHERE c.oid = collation_oid AND NOT c.collisdeterministic)
     END
     FROM pg_catalog.pg_type t WHERE t.oid = type
@@ -267,6 +269,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     catalog record;
+    attached integer;
     registered public.audit_tables;
     keys text[];
     known text[];
@@ -278,6 +281,8 @@ DECLARE
     leaf regclass;
     holder regclass;
     populated boolean;
+    refusal text;
+    next_step text;
 BEGIN
     PERFORM set_config('lock_timeout', lock_timeout, true);
     IF relation IS NULL THEN
@@ -296,8 +301,13 @@ BEGIN
         RAISE EXCEPTION 'threadline: % is part of the audit log and can''t be audited', target USING ERRCODE = 'wrong_object_type';
     END IF;
 
-    -- First of all, so that nobody writes between the checks and the trigger.
-    EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
+    SELECT substr(p.proname, length('threadline_capture_') + 1)::integer INTO attached
+    FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+    WHERE t.tgrelid = relation AND t.tgname = '!threadline' AND p.pronamespace = 'public'::regnamespace;
+    IF attached IS NULL THEN
+        -- First of all, so that nobody writes between the checks and the trigger. A new policy needs no lock.
+        EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
+    END IF;
     keys := public.threadline_checked_key_v1(relation, key_columns);
     SELECT coalesce(array_agg(k), '{}') INTO hidden FROM jsonb_object_keys(redacted) k;
     IF keys && hidden THEN
@@ -313,12 +323,11 @@ BEGIN
     LEFT JOIN pg_type e ON e.oid = t.typelem LEFT JOIN pg_type b ON b.oid = t.typbasetype
     WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped;
 
-    -- The table keeps its entry, and with it its history, through renames and moves: its trigger tells which one.
-    SELECT t.* INTO registered FROM public.audit_tables t
-    LEFT JOIN (SELECT p.proname FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid WHERE g.tgrelid = relation AND g.tgname = '!threadline') held
-        ON held.proname = 'threadline_capture_' || t.id
-    WHERE held.proname IS NOT NULL OR (t.table_schema = catalog.schema AND (t.table_name = catalog.name OR t.table_name = ANY (former_names)))
-    ORDER BY held.proname IS NULL, t.table_name <> catalog.name LIMIT 1;
+    -- The table keeps its entry, and with it its history, through renames: the trigger knows it, or a former name.
+    SELECT * INTO registered FROM public.audit_tables t
+    WHERE t.id = attached
+       OR attached IS NULL AND t.table_schema = catalog.schema AND (t.table_name = catalog.name OR t.table_name = ANY (former_names))
+    ORDER BY t.table_name = catalog.name DESC LIMIT 1;
     IF registered.id IS NULL THEN
         INSERT INTO public.audit_tables AS t (table_schema, table_name, key_columns, fingerprint, function_version)
         VALUES (catalog.schema, catalog.name, keys, fingerprint, 1) RETURNING * INTO registered;
@@ -349,16 +358,18 @@ DECLARE
     known_columns CONSTANT text[] := %L;
     virtual_columns CONSTANT text[] := %L;
     inexact CONSTANT boolean := %L;
+    key_deferrable CONSTANT boolean := %L;
 BEGIN
 %s
-END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, inexact, body));
+END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, inexact,
+        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = relation AND i.indisprimary AND NOT i.indimmediate), body));
 
     -- Names that begin with "!" sort before every other trigger, and AFTER ROW triggers fire by name.
-    IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = relation AND t.tgname = '!threadline') THEN
+    IF attached IS NULL THEN
         EXECUTE format('CREATE TRIGGER "!threadline" AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION public.%I()', relation, function_name);
-        EXECUTE format('CREATE TRIGGER "!threadline_truncate" BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.%I()', relation, function_name);
     END IF;
-    FOR leaf IN SELECT p.relid FROM pg_partition_tree(relation) p WHERE p.relid <> relation LOOP
+    -- Not BEFORE: what other triggers write to the table before its rows go has to stand before this line.
+    FOR leaf IN SELECT relation UNION SELECT p.relid FROM pg_partition_tree(relation) p LOOP
         IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = leaf AND t.tgname = '!threadline_truncate') THEN
             EXECUTE format('CREATE TRIGGER "!threadline_truncate" AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.%I()', leaf, function_name);
         END IF;
@@ -368,7 +379,15 @@ END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, 
     IF log_owner <> (SELECT pg_get_userbyid(p.proowner) FROM pg_proc p WHERE p.oid = format('public.%I()', function_name)::regprocedure) THEN
         EXECUTE format('ALTER FUNCTION public.%I() OWNER TO %I', function_name, log_owner);
         -- The owner of the log reads a row again when nested triggers overtook each other.
-        EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', catalog.schema, log_owner);
+        IF NOT has_schema_privilege(log_owner, catalog.schema, 'USAGE') THEN
+            EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', catalog.schema, log_owner);
+        END IF;
+        -- Without the right to grant it, GRANT only warns.
+        IF NOT has_schema_privilege(log_owner, catalog.schema, 'USAGE') THEN
+            RAISE EXCEPTION 'threadline: role %, which owns the log, may not look into schema %', log_owner, catalog.schema
+                USING ERRCODE = 'insufficient_privilege',
+                      HINT = format('Let the owner of the schema run: GRANT USAGE ON SCHEMA %I TO %I;', catalog.schema, log_owner);
+        END IF;
         EXECUTE format('GRANT SELECT ON %s TO %I', relation, log_owner);
     END IF;
     EXECUTE format('REVOKE ALL ON FUNCTION public.%I() FROM PUBLIC', function_name);
@@ -394,6 +413,14 @@ END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, 
         former_columns = t.former_columns || threadline_capture_v1.former_columns,
         added_columns = t.added_columns || public.threadline_added_columns_v1(relation, hidden)
     WHERE t.id = registered.id;
+EXCEPTION
+    WHEN lock_not_available THEN
+        RAISE EXCEPTION E'threadline: table %: %\nRun the migration again when the transactions that use the table have ended.', target, SQLERRM
+            USING ERRCODE = 'lock_not_available';
+    WHEN OTHERS THEN
+        -- Diesel shows the message of an error and drops its hint: what to do next has to be in the message.
+        GET STACKED DIAGNOSTICS refusal = MESSAGE_TEXT, next_step = PG_EXCEPTION_HINT;
+        RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = concat_ws(E'\n', refusal, nullif(next_step, ''));
 END $$;
 
 -- Ends the capture of a table. Its history stays.
@@ -407,7 +434,11 @@ DECLARE
 BEGIN
     PERFORM set_config('lock_timeout', lock_timeout, true);
     IF relation IS NULL THEN
-        RETURN; -- the table is gone, and its triggers with it
+        -- The table is gone, and its triggers with it.
+        UPDATE public.audit_tables t SET installed_at = NULL, horizon = NULL
+        WHERE target IN (t.table_name, t.table_schema || '.' || t.table_name)
+          AND to_regclass(format('%I.%I', t.table_schema, t.table_name)) IS NULL;
+        RETURN;
     END IF;
     SELECT t.* INTO registered FROM public.audit_tables t
     JOIN pg_class c ON c.oid = relation JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -424,6 +455,9 @@ BEGIN
         installed_at = NULL, horizon = NULL,
         gaps = CASE WHEN t.installed_at IS NULL THEN t.gaps ELSE t.gaps || tstzrange(clock_timestamp(), NULL) END
     WHERE t.id = registered.id;
+EXCEPTION WHEN lock_not_available THEN
+    RAISE EXCEPTION E'threadline: table %: %\nRun the migration again when the transactions that use the table have ended.', target, SQLERRM
+        USING ERRCODE = 'lock_not_available';
 END $$;
 
 REVOKE ALL ON FUNCTION

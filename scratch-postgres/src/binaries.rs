@@ -35,31 +35,26 @@ impl Binaries {
         }
 
         let path = env::var_os("PATH").unwrap_or_default();
-        let first_choices = env::split_paths(&path).chain(pg_config());
+        let mut first_choices = env::split_paths(&path)
+            .chain(pg_config())
+            .filter(|dir| dir.is_absolute() && holds_server(dir));
         let patterns = installed();
 
-        let mut unusable = None;
-        for dir in first_choices.filter(|dir| dir.is_absolute() && holds_server(dir)) {
-            match Binaries::probe(dir, account) {
-                Ok(binaries) => return Ok(binaries),
-                Err(error) => unusable = unusable.or(Some(error)),
-            }
-        }
-        let mut newest: Option<Binaries> = None;
-        for dir in patterns.iter().flat_map(|pattern| expand(pattern)) {
-            match Binaries::probe(dir, account) {
-                Ok(found) if newest.as_ref().is_some_and(|n| n.version >= found.version) => {}
-                Ok(found) => newest = Some(found),
-                Err(error) => unusable = unusable.or(Some(error)),
-            }
-        }
-        newest.ok_or_else(|| {
-            unusable.unwrap_or_else(|| Error::NotInstalled {
-                searched: ["PATH", "pg_config --bindir"]
-                    .map(str::to_owned)
-                    .into_iter()
-                    .chain(patterns)
-                    .collect(),
+        let mut unusable = Vec::new();
+        let mut probe = |dir| {
+            let probed = Binaries::probe(dir, account);
+            probed.map_err(|error| unusable.push(error)).ok()
+        };
+        let found = first_choices.find_map(&mut probe).or_else(|| {
+            let installed = patterns.iter().flat_map(|pattern| expand(pattern));
+            installed
+                .filter_map(probe)
+                .max_by_key(|found| found.version)
+        });
+        found.ok_or_else(|| {
+            let searched = ["PATH", "pg_config --bindir"].map(str::to_owned);
+            unusable.into_iter().next().unwrap_or(Error::NotInstalled {
+                searched: searched.into_iter().chain(patterns).collect(),
             })
         })
     }

@@ -1,9 +1,19 @@
 //! Integration tests.
+
 #![allow(
     missing_docs,
     clippy::unwrap_used,
     unreachable_pub,
     reason = "this binary is only tests"
 )]
+
 mod contract;
+mod derive;
+mod diesel_cli;
+mod install;
+mod plans;
+mod quickstart;
+mod read;
+mod recipes;
 mod spine;
+mod ui;

@@ -1,5 +1,4 @@
 //! The way through: a model, its migration, a write, its history.
-#![allow(missing_docs)]
 
 use chrono::Utc;
 use diesel::prelude::*;

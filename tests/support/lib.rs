@@ -5,3 +5,8 @@ mod rows;
 
 pub use database::{TestDb, postgres};
 pub use rows::{execute, rows, try_execute, value};
+
+/// The README's code, compiled: here, because it connects with libpq, which the library doesn't link.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -124,7 +124,7 @@ fn parse_field<'a>(ctxt: &Ctxt, field: &'a syn::Field, attrs: &mut Attrs<'a>) {
     };
     for (word, meta) in words(ctxt, &field.attrs, &AT_FIELD) {
         let said = match &column {
-            Ok(column) => argument::at_field(word, &meta, column.clone()),
+            Ok(column) => argument::at_field(ctxt, word, &meta, column.clone()),
             Err(reason) => Err(syn::Error::new(
                 meta.path().span(),
                 format!(

@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::{Ident, Path, parse_quote};
 
 use crate::attr::{Actor, List, plain};
-use crate::validate::{Model, Rules, redacted_key};
+use crate::validate::{Model, Rules, redacted_key, undecodable};
 
 pub(crate) fn expand(model: &Model<'_>) -> TokenStream {
     let name = &model.input.ident;
@@ -67,8 +67,8 @@ fn definition(model: &Model<'_>) -> TokenStream {
     let lists = List::ALL.into_iter().filter_map(|list| {
         let names: Vec<_> = columns
             .iter()
-            .filter(|(of, _)| *of == list)
-            .map(|(_, column)| name_of(table, column))
+            .filter(|listed| listed.list == list)
+            .map(|listed| name_of(table, &listed.column))
             .collect();
         let setter = Ident::new(list.name(), proc_macro2::Span::call_site());
         (!names.is_empty()).then(|| quote!(.#setter(&[#(#names),*])))
@@ -114,33 +114,41 @@ fn definition(model: &Model<'_>) -> TokenStream {
 
 /// What only rustc can check: the key of the table's module, and the types of columns.
 fn assertions(model: &Model<'_>) -> TokenStream {
-    let name = &model.input.ident;
-    let table = &model.table;
-    let key = model.key.is_none().then(|| {
-        let table_name = table
-            .segments
-            .last()
-            .map_or_else(String::new, |segment| plain(&segment.ident));
-        let each = model.rules.redacted().map(|(list, column)| {
-            let column_name = name_of(table, column);
-            let message = redacted_key(&table_name, column, *list);
-            quote_spanned! {column.span()=>
-                const _: () = ::threadline::audited::assert_not_key(
-                    #column_name,
-                    <#name as ::threadline::Audited>::DEFINITION.key,
-                    #message,
-                );
+    let Model {
+        input,
+        table,
+        table_name,
+        ..
+    } = model;
+    let model_name = &input.ident;
+    let key = quote!(<#model_name as ::threadline::Audited>::DEFINITION.key);
+    let redacted = model.key.is_none().then(|| {
+        let each = model.rules.redacted().map(|listed| {
+            let name = name_of(table, &listed.column);
+            let message = redacted_key(table_name, listed);
+            quote_spanned! {listed.span=>
+                const _: () = ::threadline::audited::assert_not_key(#name, #key, #message);
             }
         });
         quote!(#(#each)*)
     });
-    let values = model.redacted_fields.iter().map(|(column, span)| {
+    let decoded = model.decoded.iter().map(|(listed, span)| {
+        let column = &listed.column;
+        let name = name_of(table, column);
+        let message = undecodable(table_name, listed);
+        let decodes = quote! {{
+            #[allow(unused_imports)]
+            use ::threadline::audited::NeedsFill as _;
+            ::threadline::audited::Redacted::<
+                <#table::#column as ::diesel::expression::Expression>::SqlType
+            >::DECODES
+        }};
         quote_spanned! {*span=>
-            const _: () = ::threadline::audited::assert_placeholder::<#table::#column>();
+            const _: () = ::threadline::audited::assert_decodes(#decodes, #name, #key, #message);
         }
     });
     quote! {
-        #key
-        #(#values)*
+        #redacted
+        #(#decoded)*
     }
 }

@@ -2,13 +2,14 @@
 
 mod name;
 mod rules;
+mod text;
 
-pub(crate) use rules::redacted_key;
+pub(crate) use rules::{redacted_key, undecodable};
 
 use proc_macro2::Span;
 use syn::{Data, DeriveInput, GenericParam, Generics, Ident, LitStr, Path, Type, spanned::Spanned};
 
-use crate::attr::{Actor, Attrs, Field, List};
+use crate::attr::{Actor, Attrs, Field, List, plain};
 use crate::ctxt::Ctxt;
 
 /// A model whose attributes hold together. Whether its columns exist is for rustc to say.
@@ -16,11 +17,13 @@ pub(crate) struct Model<'a> {
     pub(crate) input: &'a DeriveInput,
     /// The table's module.
     pub(crate) table: Path,
+    /// The name of that module, for messages.
+    pub(crate) table_name: String,
     /// The key, unless it is the one of the table's module.
     pub(crate) key: Option<Vec<Ident>>,
     pub(crate) rules: Rules,
-    /// Fields whose column is redacted and that need a value to decode.
-    pub(crate) redacted_fields: Vec<(Ident, Span)>,
+    /// Redacted columns with a field that decodes them, and the field's place.
+    pub(crate) decoded: Vec<(Listed, Span)>,
 }
 
 /// What the attributes add to a plain `Definition`.
@@ -30,21 +33,31 @@ pub(crate) struct Rules {
     pub(crate) store_changed_from: bool,
     pub(crate) require_actor: Option<Actor>,
     pub(crate) mask_placeholder: Option<LitStr>,
-    pub(crate) columns: Vec<(List, Ident)>,
+    pub(crate) columns: Vec<Listed>,
     pub(crate) formerly: Vec<LitStr>,
     pub(crate) columns_formerly: Vec<(Ident, LitStr)>,
     pub(crate) fill: Vec<(Ident, String)>,
 }
 
+/// A column in a list.
+#[derive(Clone)]
+pub(crate) struct Listed {
+    pub(crate) list: List,
+    pub(crate) column: Ident,
+    /// Where it was listed.
+    pub(crate) span: Span,
+}
+
 impl Rules {
-    pub(crate) fn redacted(&self) -> impl Iterator<Item = &(List, Ident)> {
-        self.columns.iter().filter(|(list, _)| list.redacts())
+    pub(crate) fn redacted(&self) -> impl Iterator<Item = &Listed> {
+        self.columns.iter().filter(|listed| listed.list.redacts())
     }
 
-    fn needs_value(&self, field: &Field<'_>) -> bool {
-        let redacted = self.redacted().any(|(_, column)| *column == field.column);
+    /// The field's column, if it is redacted and nothing says what to decode instead.
+    fn redacts(&self, field: &Field<'_>) -> Option<&Listed> {
         let filled = self.fill.iter().any(|(column, _)| *column == field.column);
-        redacted && !filled && !is_option(field.ty)
+        let mut redacted = self.redacted();
+        redacted.find(|listed| listed.column == field.column && !filled && !is_option(field.ty))
     }
 }
 
@@ -75,18 +88,22 @@ pub(crate) fn validate<'a>(ctxt: &Ctxt, attrs: Attrs<'a>) -> Option<Model<'a>> {
         None if is_struct => name::default_table(&input.ident).into(),
         None => return None,
     };
-    let (key, rules) = rules::of(ctxt, &table, diesel_key, statements);
-    let redacted_fields = fields
-        .into_iter()
-        .filter(|field| rules.needs_value(field))
-        .map(|field| (field.column, field.span))
+    let table_name = table
+        .segments
+        .last()
+        .map_or_else(String::new, |segment| plain(&segment.ident));
+    let (key, rules) = rules::of(ctxt, &table_name, diesel_key, statements);
+    let decoded = fields
+        .iter()
+        .filter_map(|field| Some((rules.redacts(field)?.clone(), field.span)))
         .collect();
     Some(Model {
         input,
         table,
+        table_name,
         key,
         rules,
-        redacted_fields,
+        decoded,
     })
 }
 

@@ -1,9 +1,13 @@
 //! The trait behind `#[derive(Audited)]`.
 
+use std::marker::PhantomData;
+
 use diesel::associations::HasTable;
 use diesel::pg::Pg;
+use diesel::pg::sql_types::Citext;
 use diesel::query_builder::{QueryFragment, QueryId};
 use diesel::query_source::{Column, Table};
+use diesel::sql_types::{Nullable, SqlType, Text};
 
 use crate::definition::Definition;
 
@@ -77,21 +81,39 @@ pub const fn key_names<Kind, Key: KeyColumns<Kind>>() -> &'static [&'static str]
     Key::NAMES
 }
 
-/// Panics with `message` if `column` is one of `key`, for the derive: at compile time, at the attribute.
+/// Panics with `message`, at compile time and at the attribute, if `column` is one of `key`.
 #[doc(hidden)]
 #[track_caller]
 pub const fn assert_not_key(column: &str, key: &[&str], message: &str) {
-    let mut i = 0;
-    while i < key.len() {
-        if same(column.as_bytes(), key[i].as_bytes()) {
-            panic!("{}", message);
-        }
-        i += 1;
+    if is_one_of(column, key) {
+        panic!("{}", message);
     }
 }
 
-/// `==` is not available in constants.
-const fn same(a: &[u8], b: &[u8]) -> bool {
+/// Panics with `message`, at compile time and at the field, if a redacted column has no value to decode.
+///
+/// A key column can't be redacted at all, which [`assert_not_key`] says.
+#[doc(hidden)]
+#[track_caller]
+pub const fn assert_decodes(decodes: bool, column: &str, key: &[&str], message: &str) {
+    if !decodes && !is_one_of(column, key) {
+        panic!("{}", message);
+    }
+}
+
+const fn is_one_of(column: &str, key: &[&str]) -> bool {
+    let mut i = 0;
+    while i < key.len() {
+        if is_same(column.as_bytes(), key[i].as_bytes()) {
+            return true;
+        }
+        i += 1;
+    }
+    false
+}
+
+/// `==`, which constants don't have.
+const fn is_same(a: &[u8], b: &[u8]) -> bool {
     let mut i = 0;
     while i < a.len() && i < b.len() && a[i] == b[i] {
         i += 1;
@@ -99,24 +121,45 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
     i == a.len() && i == b.len()
 }
 
-/// A column whose placeholder decodes: unlimited text, or anything nullable.
+/// Tells the derive whether a redacted column of type `ST` decodes without a `fill`: unlimited text does, to the
+/// placeholder, and so does anything nullable.
 ///
-/// The derive asserts it for redacted fields that declare no `fill`.
+/// An inherent constant takes precedence over that of [`NeedsFill`], so that the answer is a value, and the message about
+/// it the derive's own.
 #[doc(hidden)]
-#[diagnostic::on_unimplemented(
-    message = "a redacted column of type `{Self}` has no value to decode",
-    label = "this field is redacted and its column is neither nullable nor text",
-    note = "say what to decode instead: `#[audited(mask, fill = …)]`, or leave the field out of the model and name the column at the struct"
-)]
-pub trait Placeholder {}
-impl Placeholder for diesel::sql_types::Text {}
-impl<ST: diesel::sql_types::SqlType> Placeholder for diesel::sql_types::Nullable<ST> {}
+#[derive(Debug)]
+pub struct Redacted<ST>(PhantomData<ST>);
 
-/// Asserts that the column `C` can be redacted without a `fill`.
+impl Redacted<Text> {
+    pub const DECODES: bool = true;
+}
+
+impl Redacted<Citext> {
+    pub const DECODES: bool = true;
+}
+
+impl<ST: SqlType> Redacted<Nullable<ST>> {
+    pub const DECODES: bool = true;
+}
+
+/// What holds for the types that [`Redacted`] doesn't name.
 #[doc(hidden)]
-pub const fn assert_placeholder<C>()
-where
-    C: diesel::Expression,
-    C::SqlType: Placeholder,
-{
+pub trait NeedsFill {
+    const DECODES: bool = false;
+}
+
+impl<ST> NeedsFill for Redacted<ST> {}
+
+#[cfg(test)]
+mod tests {
+    use super::is_one_of;
+
+    #[test]
+    fn key_columns_are_found_by_their_whole_name() {
+        assert!(is_one_of("id", &["group_id", "id"]));
+        for other in ["", "i", "idx", "ID"] {
+            assert!(!is_one_of(other, &["group_id", "id"]), "{other}");
+        }
+        assert!(!is_one_of("id", &[]));
+    }
 }

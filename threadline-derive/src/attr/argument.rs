@@ -49,17 +49,22 @@ fn about_columns(ctxt: &Ctxt, word: ColumnWord, meta: &Meta) -> syn::Result<Vec<
             }]
         }
         ColumnWord::Fill => each_column(ctxt, word, meta, |column, literal| {
-            Ok(What::Fill(column, json::text(literal)?))
+            Ok(What::Fill(column, literal_or_null(ctxt, literal)))
         })?,
     })
 }
 
-pub(super) fn at_field(word: ColumnWord, meta: &Meta, column: Ident) -> syn::Result<Statement> {
+pub(super) fn at_field(
+    ctxt: &Ctxt,
+    word: ColumnWord,
+    meta: &Meta,
+    column: Ident,
+) -> syn::Result<Statement> {
     let (what, span) = match word {
         ColumnWord::List(list) => {
             let Meta::Path(path) = meta else {
-                return Err(syn::Error::new(
-                    meta.span(),
+                return Err(syn::Error::new_spanned(
+                    meta,
                     format!(
                         "at a field, write `{}` alone: it means the field's own column",
                         word.at_field()
@@ -74,7 +79,7 @@ pub(super) fn at_field(word: ColumnWord, meta: &Meta, column: Ident) -> syn::Res
             (What::ColumnFormerly(column, then), span)
         }
         ColumnWord::Fill => {
-            let json = json::text(value(meta, "literal")?)?;
+            let json = literal_or_null(ctxt, value(meta, "literal")?);
             (What::Fill(column, json), meta.path().span())
         }
     };
@@ -84,8 +89,8 @@ pub(super) fn at_field(word: ColumnWord, meta: &Meta, column: Ident) -> syn::Res
 fn flag(meta: &Meta) -> syn::Result<()> {
     match meta {
         Meta::Path(_) => Ok(()),
-        _ => Err(syn::Error::new(
-            meta.span(),
+        _ => Err(syn::Error::new_spanned(
+            meta,
             format!("`{0}` takes no value; write `{0}` alone", name(meta)),
         )),
     }
@@ -107,8 +112,8 @@ fn require_actor(meta: &Meta) -> syn::Result<Actor> {
     if known {
         return Ok(Actor::Known);
     }
-    Err(syn::Error::new(
-        meta.span(),
+    Err(syn::Error::new_spanned(
+        meta,
         "write `require_actor` for any actor, or `require_actor = known` for one that has an id",
     ))
 }
@@ -122,8 +127,8 @@ fn columns(meta: &Meta) -> syn::Result<Vec<Ident>> {
         _ => Punctuated::new(),
     };
     if named.is_empty() {
-        return Err(syn::Error::new(
-            meta.span(),
+        return Err(syn::Error::new_spanned(
+            meta,
             format!("name the columns: `{}(column, …)`", name(meta)),
         ));
     }
@@ -137,7 +142,7 @@ fn each_column(
     meta: &Meta,
     say: impl Fn(Ident, &Expr) -> syn::Result<What>,
 ) -> syn::Result<Vec<Statement>> {
-    let usage = || syn::Error::new(meta.span(), format!("write `{}`", word.at_struct()));
+    let usage = || syn::Error::new_spanned(meta, format!("write `{}`", word.at_struct()));
     let pairs = match meta {
         Meta::List(list) => {
             list.parse_args_with(Punctuated::<MetaNameValue, Token![,]>::parse_terminated)?
@@ -166,11 +171,19 @@ fn each_column(
 fn value<'a>(meta: &'a Meta, example: &str) -> syn::Result<&'a Expr> {
     match meta {
         Meta::NameValue(pair) => Ok(&pair.value),
-        _ => Err(syn::Error::new(
-            meta.span(),
+        _ => Err(syn::Error::new_spanned(
+            meta,
             format!("`{0}` needs a value: `{0} = {example}`", name(meta)),
         )),
     }
+}
+
+/// An unusable literal counts as given, or the missing value would be a second error about the same column.
+fn literal_or_null(ctxt: &Ctxt, literal: &Expr) -> String {
+    json::text(literal).unwrap_or_else(|error| {
+        ctxt.syn_error(error);
+        "null".to_owned()
+    })
 }
 
 fn text(value: &Expr) -> syn::Result<LitStr> {
@@ -179,8 +192,8 @@ fn text(value: &Expr) -> syn::Result<LitStr> {
             lit: Lit::Str(text),
             ..
         }) => Ok(text.clone()),
-        _ => Err(syn::Error::new(
-            value.span(),
+        _ => Err(syn::Error::new_spanned(
+            value,
             "expected a string literal, in quotes",
         )),
     }

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use syn::spanned::Spanned;
 use syn::{Expr, ExprLit, ExprUnary, Lit, UnOp};
 
 /// The literal of a `fill`.
@@ -24,8 +23,8 @@ pub(super) fn text(value: &Expr) -> syn::Result<String> {
         _ => None,
     };
     text.ok_or_else(|| {
-        syn::Error::new(
-            value.span(),
+        syn::Error::new_spanned(
+            value,
             "`fill` takes a string, a number or a bool, written as a literal; PostgreSQL reads a string as the column's type",
         )
     })
@@ -39,8 +38,13 @@ fn number(lit: &Lit) -> Option<String> {
     }
 }
 
-/// Rust writes `007.5`, `1.` and `1e+5`; JSON has neither leading zeros nor a bare point.
+/// Rust writes `007.5` and `1.`; JSON has neither leading zeros nor a bare point.
 fn float(digits: &str) -> String {
+    // In an attribute, syn takes the sign of a number as a part of the literal.
+    let (sign, digits) = match digits.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", digits),
+    };
     let digits = digits.trim_start_matches('0');
     let lead = if digits.starts_with(|c: char| c.is_ascii_digit()) {
         ""
@@ -48,7 +52,7 @@ fn float(digits: &str) -> String {
         "0"
     };
     let trail = if digits.ends_with('.') { "0" } else { "" };
-    format!("{lead}{digits}{trail}")
+    format!("{sign}{lead}{digits}{trail}")
 }
 
 fn quoted(text: &str) -> String {
@@ -69,9 +73,9 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::text;
 
-    fn json(literal: &str) -> Result<String, String> {
-        let literal = syn::parse_str(literal).map_err(|error| error.to_string())?;
-        text(&literal).map_err(|error| error.to_string())
+    fn json(literal: &str) -> syn::Result<String> {
+        let pair: syn::MetaNameValue = syn::parse_str(&format!("fill = {literal}"))?;
+        text(&pair.value)
     }
 
     #[test]
@@ -89,10 +93,12 @@ mod tests {
             ("1.", "1.0"),
             ("0.", "0.0"),
             ("-1e9", "-1e9"),
+            ("-0.5", "-0.5"),
+            ("- 00.5", "-0.5"),
             ("0e1", "0e1"),
             ("true", "true"),
         ] {
-            assert_eq!(json(literal).as_deref(), Ok(expected), "{literal}");
+            assert_eq!(json(literal).expect(literal), expected);
         }
     }
 

@@ -1,31 +1,24 @@
-use syn::{Ident, LitStr, Path};
+use proc_macro2::Span;
+use syn::Ident;
 
-use super::Rules;
-use crate::attr::{List, Statement, What, plain};
+use super::text::{placeholder, sql_name};
+use super::{Listed, Rules};
+use crate::attr::{Statement, What, plain};
 use crate::ctxt::Ctxt;
 
 /// The longest key that `threadline::audited::KeyColumns` is implemented for.
 const MAX_KEY: usize = 8;
 
-/// PostgreSQL's limit on identifiers, in bytes.
-const MAX_NAME: usize = 63;
-
-/// The limit of `threadline::capture::Placeholder`, in characters.
-const MAX_PLACEHOLDER: usize = 200;
-
 /// The key, if the attributes declare one, and the rules that hold.
 pub(super) fn of(
     ctxt: &Ctxt,
-    table: &Path,
+    table: &str,
     diesel_key: Option<Vec<Ident>>,
     statements: Vec<Statement>,
 ) -> (Option<Vec<Ident>>, Rules) {
     let key = declared_key(ctxt, &statements).or(diesel_key);
     let mut checker = Checker {
-        table: table
-            .segments
-            .last()
-            .map_or_else(String::new, |name| plain(&name.ident)),
+        table,
         key: key.as_deref().unwrap_or_default(),
         read_only: statements
             .iter()
@@ -33,7 +26,7 @@ pub(super) fn of(
         rules: Rules::default(),
     };
     for Statement { what, span } in statements {
-        if let Err(message) = checker.take(what) {
+        if let Err(message) = checker.take(what, span) {
             ctxt.error(span, message);
         }
     }
@@ -75,7 +68,7 @@ fn declared_key(ctxt: &Ctxt, statements: &[Statement]) -> Option<Vec<Ident>> {
 
 /// Takes one statement after the other, and refuses those that contradict what was said before.
 struct Checker<'a> {
-    table: String,
+    table: &'a str,
     key: &'a [Ident],
     /// Said anywhere among the statements.
     read_only: bool,
@@ -83,7 +76,7 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn take(&mut self, what: What) -> Result<(), String> {
+    fn take(&mut self, what: What, span: Span) -> Result<(), String> {
         if self.read_only
             && let Some(word) = capture_rule(&what)
         {
@@ -110,7 +103,7 @@ impl Checker<'_> {
                 rules.formerly.push(name);
                 Ok(())
             }
-            What::Column(list, column) => self.list(list, column),
+            What::Column(list, column) => self.list(Listed { list, column, span }),
             What::ColumnFormerly(column, name) => {
                 sql_name(&name)?;
                 let pair = (column, name);
@@ -133,33 +126,42 @@ impl Checker<'_> {
         }
     }
 
-    fn list(&mut self, list: List, column: Ident) -> Result<(), String> {
-        if list.redacts() && self.key.contains(&column) {
-            return Err(redacted_key(&self.table, &column, list));
+    fn list(&mut self, new: Listed) -> Result<(), String> {
+        if new.list.redacts() && self.key.contains(&new.column) {
+            return Err(redacted_key(self.table, &new));
         }
-        let columns = &mut self.rules.columns;
-        for (other, listed) in columns.iter().filter(|(_, listed)| *listed == column) {
-            if *other == list {
-                return Err(listed_twice(listed, list.name()));
+        let listed = &mut self.rules.columns;
+        for old in listed.iter().filter(|old| old.column == new.column) {
+            if old.list == new.list {
+                return Err(listed_twice(&new.column, new.list.name()));
             }
-            if other.redacts() && list.redacts() {
+            if old.list.redacts() && new.list.redacts() {
                 return Err(format!(
                     "column `{}` is in both `exclude` and `mask`; keep one: `exclude` drops the column, `mask` keeps its name",
-                    plain(listed)
+                    plain(&new.column)
                 ));
             }
         }
-        columns.push((list, column));
+        listed.push(new);
         Ok(())
     }
 }
 
-/// The text of the error about a redacted key column, also for the check that only rustc can make.
-pub(crate) fn redacted_key(table: &str, column: &Ident, list: List) -> String {
+/// The error about a redacted key column; only rustc can tell for the key of the table's module.
+pub(crate) fn redacted_key(table: &str, listed: &Listed) -> String {
     format!(
         "table `{table}`: key column `{}` can't be in `{}`: history finds rows by it; redact another column, or declare another key with `#[audited(primary_key(column, …))]`",
-        plain(column),
-        list.name()
+        plain(&listed.column),
+        listed.list.name()
+    )
+}
+
+/// The error about a redacted column without a value to decode; only rustc knows the column's type.
+pub(crate) fn undecodable(table: &str, listed: &Listed) -> String {
+    format!(
+        "table `{table}`: column `{0}` is in `{1}` and neither text nor nullable, so this field has nothing to decode; say what with `#[audited({1}, fill = …)]`, or leave the field out and write `#[audited({1}({0}))]` at the struct",
+        plain(&listed.column),
+        listed.list.name()
     )
 }
 
@@ -203,34 +205,4 @@ fn listed_twice(column: &Ident, list: &str) -> String {
         "column `{}` is in `{list}` twice; once is enough",
         plain(column)
     )
-}
-
-fn placeholder(text: &LitStr) -> Result<(), String> {
-    let text = text.value();
-    let reason = if text.is_empty() {
-        "is empty".to_owned()
-    } else if text.chars().count() > MAX_PLACEHOLDER {
-        format!("is longer than {MAX_PLACEHOLDER} characters")
-    } else if text.chars().any(char::is_control) {
-        "holds control characters".to_owned()
-    } else {
-        return Ok(());
-    };
-    Err(format!(
-        "the mask placeholder {reason}; use 1 to {MAX_PLACEHOLDER} printable characters"
-    ))
-}
-
-fn sql_name(name: &LitStr) -> Result<(), String> {
-    let name = name.value();
-    let reason = if name.is_empty() {
-        "is empty".to_owned()
-    } else if name.len() > MAX_NAME {
-        format!("is longer than PostgreSQL's {MAX_NAME} bytes")
-    } else if name.contains('\0') {
-        "holds a NUL character".to_owned()
-    } else {
-        return Ok(());
-    };
-    Err(format!("this name can't be one of PostgreSQL: it {reason}"))
 }

@@ -84,6 +84,15 @@ impl fmt::Display for Literal<'_> {
     }
 }
 
+/// Dollar-quotes a text, under a tag that it doesn't hold.
+pub(super) fn dollar_quoted(tag: &str, text: &str) -> String {
+    let mut tag = format!("${tag}$");
+    while text.contains(&tag) {
+        tag.insert(tag.len() - 1, '_');
+    }
+    format!("{tag}{text}{tag}")
+}
+
 /// A table, with its schema where one is named. Without one, `search_path` decides when the migration runs.
 ///
 /// # Examples

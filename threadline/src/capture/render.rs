@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{CapturePlan, Identifier, Key, Literal};
+use super::name::dollar_quoted;
+use super::{CapturePlan, Identifier, Key, Literal, Storage};
 use crate::definition::RequireActor;
 
 /// The trigger function's body; `:name` stands for an identifier or a literal of the plan.
@@ -14,22 +15,10 @@ const MAX_VALUE_BYTES: usize = 1_000_000;
 /// How long a migration waits for the table before it gives up: behind it, all writers of the table wait too.
 const LOCK_TIMEOUT: &str = "2s";
 
-/// The schema that holds the audit tables; `public` unless `threadline install` was told another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Storage(pub Identifier);
-
-impl Default for Storage {
-    fn default() -> Self {
-        Self(Identifier::public())
-    }
-}
-
 impl CapturePlan {
     /// The SQL that installs the plan, or brings an installed table to it.
     #[must_use]
     pub fn up_sql(&self, storage: &Storage) -> String {
-        let body = self.trigger_body(storage);
-        let tag = unused_tag(&body);
         let key = match self.key() {
             Key::Columns(columns) => array(columns),
             Key::Catalog => "NULL".to_owned(),
@@ -45,10 +34,9 @@ impl CapturePlan {
     former_columns => {former_columns},
     fingerprint => '{fingerprint}',
     lock_timeout => '{LOCK_TIMEOUT}',
-    body => {tag}
-{body}{tag});
+    body => {body});
 ",
-            storage = storage.0,
+            storage = storage.schema(),
             relation = self.relation(),
             target = Literal(&self.table().to_string()),
             redacted = Literal(&self.redacted()),
@@ -56,6 +44,7 @@ impl CapturePlan {
             former_names = array(self.formerly()),
             former_columns = Literal(&self.former_columns()),
             fingerprint = self.fingerprint(),
+            body = dollar_quoted("threadline", &format!("\n{}", self.trigger_body(storage))),
         )
     }
 
@@ -64,7 +53,7 @@ impl CapturePlan {
     pub fn down_sql(&self, storage: &Storage) -> String {
         format!(
             "SELECT {}.threadline_release_v1(\n    relation => {},\n    target => {},\n    lock_timeout => '{LOCK_TIMEOUT}');\n",
-            storage.0,
+            storage.schema(),
             self.relation(),
             Literal(&self.table().to_string()),
         )
@@ -87,7 +76,7 @@ impl CapturePlan {
 
     fn trigger_body(&self, storage: &Storage) -> String {
         let policy = self.policy();
-        let storage = storage.0.to_string();
+        let storage = storage.schema().to_string();
         let require_actor = match policy.require_actor {
             None => "NULL",
             Some(RequireActor::Any) => "'any'",
@@ -184,7 +173,7 @@ fn array<'a>(columns: impl IntoIterator<Item = &'a Identifier>) -> String {
 }
 
 /// Replaces every `:name` that `value` knows, in one pass: what is filled in is never looked at again.
-fn fill(template: &str, value: impl Fn(&str) -> Option<String>) -> String {
+pub(super) fn fill(template: &str, value: impl Fn(&str) -> Option<String>) -> String {
     let mut filled = String::with_capacity(template.len());
     let mut rest = template;
     while let Some(colon) = rest.find(':') {
@@ -203,13 +192,4 @@ fn fill(template: &str, value: impl Fn(&str) -> Option<String>) -> String {
     }
     filled.push_str(rest);
     filled
-}
-
-/// A dollar quote that `text` doesn't hold.
-fn unused_tag(text: &str) -> String {
-    let mut tag = "$threadline$".to_owned();
-    while text.contains(&tag) {
-        tag.insert(tag.len() - 1, '_');
-    }
-    tag
 }

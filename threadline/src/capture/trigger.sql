@@ -66,7 +66,8 @@ BEGIN
             exclude, mask, except_columns, ignore_only, store_changed_from, require_actor);
     END IF;
 
-    IF outcome <> '' THEN
+    -- Two rows may live under a deferrable key: where one is deleted, the other one is the newest.
+    IF outcome <> '' OR key_deferrable THEN
         IF TG_OP = 'DELETE' OR outcome = 'moved' THEN
             PERFORM :storage.threadline_settle_v1(OLD, NULL, table_id, table_schema, table_name, key_columns,
                 exclude, mask, except_columns, ignore_only, store_changed_from, require_actor, max_value_bytes);

@@ -164,7 +164,7 @@ where
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql(
             "SELECT tl_a.outcome, (tl_a.change).id, (tl_a.change).transaction_id, (tl_a.change).captured_at, \
-             tl_r.redacted, tl_r.problem, tl_a.outcome = 'found', ",
+             tl_r.redacted, tl_r.problem, tl_a.outcome = 'found', tl_r.absent, ",
         );
         push_selection::<M>(&mut out, &M::construct_selection())?;
         out.push_sql(" FROM threadline_as_of(");

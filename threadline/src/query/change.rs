@@ -1,10 +1,13 @@
 //! One change of a row, typed.
 
+use std::error::Error;
+
 use chrono::{DateTime, Utc};
 use diesel::deserialize::{self, FromSqlRow, FromStaticSqlRow, Queryable};
 use diesel::pg::Pg;
-use diesel::row::Row;
-use diesel::sql_types::{Bool, Nullable, Text};
+use diesel::result::UnexpectedNullError;
+use diesel::row::{Field, Row};
+use diesel::sql_types::{Array, Bool, Nullable, Text};
 use uuid::Uuid;
 
 use super::Op;
@@ -105,9 +108,13 @@ impl<M> Change<M> {
     }
 }
 
-/// A decoded row with what is known of decoding it: `problem`, whether there is a row at all, the row.
+/// A decoded row with what is known of decoding it: `problem`, whether there is a row at all, the NOT NULL columns that
+/// have no value, the row.
 #[allow(unreachable_pub)]
-pub type DecodedSql<ST> = (Nullable<Text>, Bool, ST);
+pub type DecodedSql<ST> = (Nullable<Text>, Bool, Array<Text>, ST);
+
+/// Where the row begins in it.
+const ROW: usize = 3;
 
 /// The row of a [`DecodedSql`]; `Ok(None)` where the log has none.
 #[derive(Debug)]
@@ -126,11 +133,38 @@ where
             Some(problem) => Err(problem),
             None if !present => Ok(None),
             // A row that doesn't fit the model must not take the others of the query with it.
-            None => M::build_from_row(&row.partial_row(2..row.field_count()))
-                .map(Some)
-                .map_err(|error| error.to_string()),
+            None => match M::build_from_row(&row.partial_row(ROW..row.field_count())) {
+                Ok(model) => Ok(Some(model)),
+                Err(error) => Err(misfit(row, &*error)?),
+            },
         }))
     }
+}
+
+/// Why a row doesn't fit the model. Diesel names the column unless the trouble is a NULL.
+fn misfit<'a>(
+    row: &impl Row<'a, Pg>,
+    error: &(dyn Error + 'static),
+) -> deserialize::Result<String> {
+    if !error.is::<UnexpectedNullError>() {
+        return Ok(error.to_string());
+    }
+    let absent = <Vec<String> as FromSqlRow<Array<Text>, Pg>>::build_from_row(
+        &row.partial_row(ROW - 1..ROW),
+    )?;
+    let nulls: Vec<_> = (ROW..row.field_count())
+        .filter_map(|index| row.get(index))
+        .filter(Field::is_null)
+        .filter_map(|field| field.field_name().map(str::to_owned))
+        .collect();
+    // The table says which of them can't be NULL. Where it allows them all, the model is stricter than the table.
+    let (needed, allowed): (Vec<_>, Vec<_>) =
+        nulls.into_iter().partition(|name| absent.contains(name));
+    let columns = if needed.is_empty() { allowed } else { needed };
+    Ok(format!(
+        "column {}: no value, and the model needs one",
+        columns.join(", ")
+    ))
 }
 
 impl<M, ST> Queryable<DecodedSql<ST>, Pg> for Decoded<M>

@@ -1,6 +1,10 @@
 //! Columns of history queries, usable beside the model's own.
 
-use diesel::expression::{AppearsOnTable, SelectableExpression, ValidGrouping, is_aggregate};
+use diesel::expression::{
+    AppearsOnTable, IsContainedInGroupBy, SelectableExpression, ValidGrouping, is_aggregate,
+    is_contained_in_group_by as contains,
+};
+use diesel::internal::table_macro::FromClause;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
@@ -19,9 +23,20 @@ macro_rules! columns {
             type SqlType = $type;
         }
         impl<M, F> AppearsOnTable<Source<M, F>> for $name {}
+        // What Diesel asks of the expression of a GROUP BY.
+        impl<M, F> AppearsOnTable<FromClause<Source<M, F>>> for $name where Source<M, F>: QuerySource {}
         impl<M, F> SelectableExpression<Source<M, F>> for $name {}
         impl ValidGrouping<()> for $name {
             type IsAggregate = is_aggregate::No;
+        }
+        impl<G> ValidGrouping<G> for $name
+        where
+            G: IsContainedInGroupBy<$name, Output = contains::Yes>,
+        {
+            type IsAggregate = is_aggregate::Yes;
+        }
+        impl IsContainedInGroupBy<$name> for $name {
+            type Output = contains::Yes;
         }
         impl QueryFragment<Pg> for $name {
             fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {

@@ -48,6 +48,7 @@ impl<C: Column, E: QueryFragment<Pg>> QueryFragment<Pg> for KeyPart<C, E> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<C, T> IntoKey<C, One> for T
 where
     C: Column,
@@ -67,6 +68,7 @@ where
 
 macro_rules! key_of_several_columns {
     ($($column:ident $value:ident $index:tt)+) => {
+        #[diagnostic::do_not_recommend]
         impl<$($column, $value),+> IntoKey<($($column,)+), Many> for ($($value,)+)
         where
             $($value: IntoKey<$column, One>),+

@@ -84,7 +84,7 @@ where
         self.change.walk_ast(out.reborrow())?;
         out.push_sql(", ");
         self.transaction.walk_ast(out.reborrow())?;
-        out.push_sql(", tl_r.problem, tl_s.data IS NOT NULL, ");
+        out.push_sql(", tl_r.problem, tl_s.data IS NOT NULL, tl_r.absent, ");
         push_selection::<M>(&mut out, &self.model)
     }
 }

@@ -1,0 +1,76 @@
+-- The log goes in one piece or not at all: not while a table is still captured, and not while it holds anything, unless
+-- the session says so (PGOPTIONS='-c threadline.drop_log=yes'). Diesel shows messages and no hints.
+DO $$
+DECLARE
+    captured text;
+BEGIN
+    SELECT string_agg(t.tgrelid::regclass::text, ', ') INTO captured
+    FROM pg_catalog.pg_trigger t
+    WHERE t.tgname = '!threadline' AND t.tgparentid = 0;
+    IF captured IS NOT NULL THEN
+        RAISE EXCEPTION E'threadline: still captured: %\nRevert the capture migrations of these tables first.', captured;
+    END IF;
+    IF coalesce(current_setting('threadline.drop_log', true), '') <> 'yes'
+        AND (EXISTS (SELECT FROM public.audit_changes) OR EXISTS (SELECT FROM public.audit_actions))
+    THEN
+        RAISE EXCEPTION E'threadline: the audit log is not empty and stays\nExport it first; then revert with PGOPTIONS=''-c threadline.drop_log=yes''.';
+    END IF;
+END $$;
+
+DROP FUNCTION public.threadline_decode(anyelement, regclass, jsonb, jsonb);
+DROP FUNCTION public.threadline_as_of(regclass, jsonb, timestamptz);
+DROP FUNCTION public.threadline_state(public.audit_changes);
+DROP FUNCTION public.threadline_changes(regclass);
+DROP FUNCTION public.threadline_history(regclass, jsonb);
+DROP FUNCTION public.threadline_previous(integer, jsonb[], bigint);
+DROP FUNCTION public.threadline_former_keys(regclass, jsonb);
+DROP FUNCTION public.threadline_keys(integer, jsonb);
+DROP FUNCTION public.threadline_key(regclass, jsonb);
+DROP FUNCTION public.threadline_table(regclass);
+
+DROP FUNCTION public.threadline_release_v1(regclass, text, text);
+DROP FUNCTION public.threadline_capture_v1(regclass, text, text[], jsonb, text[], text[], jsonb, text, text, text);
+DROP FUNCTION public.threadline_added_columns_v1(regclass, text[]);
+DROP FUNCTION public.threadline_check_redaction_v1(regclass, text[], text[]);
+DROP FUNCTION public.threadline_checked_key_v1(regclass, text[]);
+DROP FUNCTION public.threadline_key_type_v1(oid, integer, oid);
+DROP FUNCTION public.threadline_truncate_v1(integer, text, text, text, text, text);
+DROP FUNCTION public.threadline_settle_v1(anyelement, jsonb, integer, text, text, text[], text[], jsonb, text[], text[], boolean, text, integer);
+DROP FUNCTION public.threadline_differences_v1(anyelement, anyelement);
+DROP FUNCTION public.threadline_image_v1(anyelement, text[], integer);
+DROP FUNCTION public.threadline_verify_columns_v1(text[], text, text, text[], text[]);
+DROP FUNCTION public.threadline_verify_v1(oid, text, text);
+
+DROP TRIGGER IF EXISTS threadline_require_changes ON public.audit_actions;
+DROP TRIGGER IF EXISTS threadline_seal ON public.audit_transactions;
+DO $$
+DECLARE
+    audit_table text;
+BEGIN
+    FOREACH audit_table IN ARRAY ARRAY['audit_changes', 'audit_transactions', 'audit_actions', 'audit_commits'] LOOP
+        EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard ON public.%I', audit_table);
+        EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard_truncate ON public.%I', audit_table);
+    END LOOP;
+END $$;
+
+DROP FUNCTION public.threadline_require_changes_v1();
+DROP FUNCTION public.threadline_record_action_v1(text, jsonb, text, text, text, text, text, text, text, text, boolean);
+DROP FUNCTION public.threadline_transaction_v1();
+DROP FUNCTION public.threadline_action_id_v1(uuid, integer);
+DROP FUNCTION public.threadline_guard_v1();
+DROP FUNCTION public.threadline_seal_v1();
+DROP FUNCTION public.threadline_record_v1(integer, text, text, text[], text, jsonb, jsonb, text[], text[], jsonb, text[], text[], boolean, text);
+DROP FUNCTION public.threadline_key_of_v1(text, text, text[], jsonb);
+DROP FUNCTION public.threadline_append_v1(integer, text, text, text, jsonb, jsonb, text[], jsonb, text);
+DROP FUNCTION public.threadline_masked_v1(jsonb, jsonb);
+DROP FUNCTION public.threadline_require_actor_v1(uuid, text, text, text);
+DROP FUNCTION public.threadline_open_v1(uuid, text);
+DROP FUNCTION public.threadline_meta_v1(text);
+DROP FUNCTION public.threadline_actor_v1(text);
+DROP FUNCTION public.threadline_transaction_id_v1();
+
+DROP TABLE public.audit_commits;
+DROP TABLE public.audit_actions;
+DROP TABLE public.audit_changes;
+DROP TABLE public.audit_transactions;
+DROP TABLE public.audit_tables;

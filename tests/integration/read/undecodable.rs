@@ -1,0 +1,175 @@
+//! A recorded row that no longer fits spoils itself, never the query, and says which column it is.
+
+use diesel::prelude::*;
+use threadline::{AsOf, Change, Snapshot, prelude::*, recorded};
+use threadline_tests::{TestDb, execute};
+
+diesel::table! { items (id) { id -> BigInt, name -> Text, state -> Text, note -> Nullable<Text>, } }
+diesel::table! {
+    #[sql_name = "items"]
+    typed (id) { id -> BigInt, name -> Integer, }
+}
+
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Audited)]
+#[diesel(table_name = items)]
+struct Item {
+    id: i64,
+    name: String,
+    note: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Audited)]
+#[diesel(table_name = typed)]
+struct Typed {
+    id: i64,
+    name: i32,
+}
+
+fn items(name: &str) -> TestDb {
+    let db = TestDb::new();
+    db.create(&format!("CREATE TYPE state AS ENUM ('old', 'new'); CREATE TABLE items (id bigint PRIMARY KEY, name {name}, state state, note text)"));
+    db.capture("items", Item::DEFINITION);
+    db
+}
+
+/// Of two changes, the newer decodes and the older names `column`.
+fn assert_only_the_older_is_spoilt<M: std::fmt::Debug>(
+    history: &[Change<M>],
+    column: &str,
+) -> String {
+    assert_eq!(history.len(), 2);
+    assert!(
+        matches!(history[0].snapshot, Snapshot::After(_)),
+        "{:?}",
+        history[0]
+    );
+    let Snapshot::Undecodable(problem) = &history[1].snapshot else {
+        panic!("{:?}", history[1])
+    };
+    assert!(problem.contains(column), "{problem}");
+    problem.clone()
+}
+
+#[test]
+fn a_column_turned_not_null() {
+    let db = items("text");
+    execute(
+        &mut db.app(),
+        "INSERT INTO items VALUES (1, NULL); UPDATE items SET name = 'a'",
+    );
+    execute(
+        &mut db.owner(),
+        "ALTER TABLE items ALTER COLUMN name SET NOT NULL",
+    );
+    let history = Item::history(1).load(&mut db.auditor()).unwrap();
+    let problem = assert_only_the_older_is_spoilt(&history, "name");
+    assert!(!problem.contains("note"), "{problem}: note may be NULL");
+    let row = Item::as_of(1, history[1].captured_at)
+        .get_result(&mut db.auditor())
+        .unwrap();
+    let AsOf::Undecodable { problem, .. } = row else {
+        panic!("{row:?}")
+    };
+    assert!(problem.contains("name"), "{problem}");
+}
+
+/// A model that is behind its table reads what it can: the column is NULL and the model takes it.
+#[test]
+fn a_column_turned_not_null_that_the_model_takes_as_null() {
+    let db = items("text NOT NULL");
+    execute(
+        &mut db.app(),
+        "INSERT INTO items (id, name) VALUES (1, 'a'); UPDATE items SET note = 'n'",
+    );
+    execute(
+        &mut db.owner(),
+        "ALTER TABLE items ALTER COLUMN note SET NOT NULL",
+    );
+    let history = Item::history(1).load(&mut db.auditor()).unwrap();
+    assert_eq!(
+        history[1].after(),
+        Some(&Item {
+            id: 1,
+            name: "a".into(),
+            note: None
+        })
+    );
+}
+
+#[test]
+fn a_label_of_an_enum_that_is_gone() {
+    let db = items("text");
+    execute(
+        &mut db.app(),
+        "INSERT INTO items VALUES (1, 'a', 'old'); UPDATE items SET state = 'new'",
+    );
+    execute(
+        &mut db.owner(),
+        "ALTER TYPE state RENAME VALUE 'old' TO 'ancient'",
+    );
+    let history = Item::history(1).load(&mut db.auditor()).unwrap();
+    assert_only_the_older_is_spoilt(&history, "column state: invalid input value for enum");
+    // Neither do filters, orders nor parts of the row fail.
+    let mut conn = db.auditor();
+    assert_eq!(
+        Item::history(1)
+            .filter(items::name.eq("a"))
+            .load(&mut conn)
+            .unwrap()
+            .len(),
+        1
+    );
+    let names: Vec<Option<String>> = Item::history(1)
+        .select(recorded(items::name))
+        .load(&mut conn)
+        .unwrap();
+    assert_eq!(names, [Some("a".to_owned()), None]);
+}
+
+#[test]
+fn a_column_of_another_type() {
+    let db = items("text");
+    execute(
+        &mut db.app(),
+        "INSERT INTO items VALUES (1, 'many'); UPDATE items SET name = '3'",
+    );
+    execute(
+        &mut db.owner(),
+        "ALTER TABLE items ALTER COLUMN name TYPE int USING name::int",
+    );
+    let history = Typed::history(1).load(&mut db.auditor()).unwrap();
+    let problem = assert_only_the_older_is_spoilt(
+        &history,
+        "column name: invalid input syntax for type integer",
+    );
+    assert!(problem.contains("many"), "{problem}");
+}
+
+#[test]
+fn a_value_that_the_domain_refuses_now() {
+    let db = TestDb::new();
+    db.create("CREATE DOMAIN short AS text; CREATE TABLE items (id bigint PRIMARY KEY, name short, state text, note text)");
+    db.capture("items", Item::DEFINITION);
+    execute(
+        &mut db.app(),
+        "INSERT INTO items VALUES (1, 'too long'); UPDATE items SET name = 'ok'",
+    );
+    execute(
+        &mut db.owner(),
+        "ALTER DOMAIN short ADD CHECK (length(VALUE) < 5)",
+    );
+    let history = Item::history(1).load(&mut db.auditor()).unwrap();
+    assert_only_the_older_is_spoilt(&history, "column name:");
+}
+
+/// The model is wrong about the table.
+#[test]
+fn a_model_of_another_type() {
+    let db = items("text");
+    execute(&mut db.app(), "INSERT INTO items VALUES (1, 'a')");
+    let history = Typed::history(1).load(&mut db.auditor()).unwrap();
+    let Snapshot::Undecodable(problem) = &history[0].snapshot else {
+        panic!("{history:?}")
+    };
+    assert!(problem.contains("name"), "{problem}");
+}

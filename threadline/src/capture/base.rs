@@ -1,0 +1,92 @@
+//! The audit schema, as `threadline install` writes it into an application's migrations.
+
+use super::render::fill;
+use super::{Identifier, Literal, Storage};
+
+/// Rises with every change of the base SQL.
+pub const REVISION: u32 = 1;
+
+/// The migrations of the audit schema, in order: up and down.
+const PARTS: [(&str, &str); 4] = [
+    (
+        include_str!("../../migrations/2026-01-01-000001_threadline_tables/up.sql"),
+        include_str!("../../migrations/2026-01-01-000001_threadline_tables/down.sql"),
+    ),
+    (
+        include_str!("../../migrations/2026-01-01-000002_threadline_record/up.sql"),
+        include_str!("../../migrations/2026-01-01-000002_threadline_record/down.sql"),
+    ),
+    (
+        include_str!("../../migrations/2026-01-01-000003_threadline_capture/up.sql"),
+        include_str!("../../migrations/2026-01-01-000003_threadline_capture/down.sql"),
+    ),
+    (
+        include_str!("../../migrations/2026-01-01-000004_threadline_read/up.sql"),
+        include_str!("../../migrations/2026-01-01-000004_threadline_read/down.sql"),
+    ),
+];
+
+/// Creates a storage schema that isn't `public`. Everyone may look into it: the tables and functions have rights of
+/// their own, and recording an action needs no other.
+const SCHEMA: &str =
+    "CREATE SCHEMA IF NOT EXISTS :storage;\nGRANT USAGE ON SCHEMA :storage TO PUBLIC;\n\n";
+
+/// Hands everything to a role that nobody logs in as.
+const OWNER: &str = include_str!("owner.sql");
+
+/// Creates the audit schema, or adds what an older one lacks. With an `owner`, everything belongs to that role, which
+/// is created without LOGIN if it doesn't exist.
+///
+/// # Examples
+///
+/// ```
+/// use threadline::capture::{Storage, base};
+///
+/// let sql = base::up_sql(&Storage::new("audit")?, None);
+/// assert!(sql.contains(r#"CREATE TABLE IF NOT EXISTS "audit".audit_changes"#));
+/// # Ok::<(), threadline::capture::PlanError>(())
+/// ```
+#[must_use]
+pub fn up_sql(storage: &Storage, owner: Option<&Identifier>) -> String {
+    let mut sql = String::new();
+    if *storage != Storage::default() {
+        sql.push_str(&fill(SCHEMA, |name| {
+            (name == "storage").then(|| storage.schema().to_string())
+        }));
+    }
+    let parts: Vec<_> = PARTS.iter().map(|(up, _)| relocated(up, storage)).collect();
+    sql.push_str(&parts.join("\n"));
+    if let Some(owner) = owner {
+        sql.push('\n');
+        sql.push_str(&fill(OWNER, |name| {
+            Some(match name {
+                "owner" => Literal(owner.as_str()).to_string(),
+                "storage" => Literal(&storage.schema().to_string()).to_string(),
+                _ => return None,
+            })
+        }));
+    }
+    sql
+}
+
+/// Drops the audit schema; refused by the server while it holds anything or captures a table.
+#[must_use]
+pub fn down_sql(storage: &Storage) -> String {
+    let parts: Vec<_> = PARTS
+        .iter()
+        .rev()
+        .map(|(_, down)| relocated(down, storage))
+        .collect();
+    parts.join("\n")
+}
+
+/// The SQL for another storage schema. [`Storage`] admits plain names only, so the quoted name is safe in code, in
+/// literals and in format strings alike.
+fn relocated(sql: &str, storage: &Storage) -> String {
+    if *storage == Storage::default() {
+        return sql.to_owned();
+    }
+    let schema = storage.schema().to_string();
+    sql.replace("public.", &format!("{schema}."))
+        .replace("'public'", &format!("'{schema}'"))
+}
