@@ -103,6 +103,8 @@ fn own_id(conn: &mut PgConnection) -> String {
 fn c25_a_forged_setting_files_nothing_under_another_transaction() {
     let db = db();
     let (mut victim, mut app) = (db.app(), db.app());
+    // What files under the victim's id waits for it: an error instead of a test that hangs.
+    execute(&mut app, "SET lock_timeout = '10s'");
     execute(&mut victim, "BEGIN");
     let other = own_id(&mut victim);
     execute(
