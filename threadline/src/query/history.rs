@@ -69,7 +69,6 @@ pub trait AuditedDsl: Audited + Selectable<Pg> {
     }
 
     /// Every change of the row with this id, in no order: to count, to aggregate or to order by something else.
-    #[must_use]
     fn changes_of<Id, Kind>(id: Id) -> Changes<Self, OfRow<Id::Expression>>
     where
         Id: IntoKey<Self::Key, Kind>,
@@ -79,7 +78,6 @@ pub trait AuditedDsl: Audited + Selectable<Pg> {
     }
 
     /// Every change of the table, in no order. Give it a filter or a limit: the log is long.
-    #[must_use]
     fn changes() -> Changes<Self>
     where
         Source<Self, OfTable>: QuerySource,
@@ -114,7 +112,6 @@ pub trait AuditedDsl: Audited + Selectable<Pg> {
     ///     })
     /// }
     /// ```
-    #[must_use]
     fn as_of<Id, Kind, T>(id: Id, moment: T) -> AsOfRow<Self, Id::Expression, T::Expression>
     where
         Id: IntoKey<Self::Key, Kind>,
