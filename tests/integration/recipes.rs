@@ -369,7 +369,7 @@ fn what_did_this_service_account_do() {
 
 #[test]
 fn did_this_job_mutate_the_database() {
-    #[derive(Debug, PartialEq, QueryableByName)]
+    #[derive(Debug, PartialEq, QueryableByName, Queryable)]
     struct Row {
         #[diesel(embed)]
         changed: Changed,
@@ -405,7 +405,7 @@ fn did_this_job_mutate_the_database() {
         (Some("8812"), Some("checkout-19"))
     );
 
-    let typed: Vec<(Changed, (Option<String>, Option<String>))> = audit_changes::table
+    let typed: Vec<Row> = audit_changes::table
         .inner_join(audit_transactions::table)
         .left_join(
             audit_actions::table.on(audit_actions::id
@@ -416,21 +416,11 @@ fn did_this_job_mutate_the_database() {
         .order((audit_changes::captured_at.desc(), audit_changes::id.desc()))
         .select((
             ChangedColumns::default(),
-            (
-                audit_actions::job_id.nullable(),
-                audit_actions::correlation_id.nullable(),
-            ),
+            audit_actions::job_id.nullable(),
+            audit_actions::correlation_id.nullable(),
         ))
         .load(&mut conn)
         .unwrap();
-    let typed: Vec<_> = typed
-        .into_iter()
-        .map(|(changed, (job_id, correlation_id))| Row {
-            changed,
-            job_id,
-            correlation_id,
-        })
-        .collect();
     assert_eq!(typed, recipe);
 }
 
@@ -497,7 +487,7 @@ fn what_did_this_row_look_like() {
 
 #[test]
 fn what_happened_in_this_transaction() {
-    #[derive(Debug, PartialEq, QueryableByName)]
+    #[derive(Debug, PartialEq, QueryableByName, Queryable)]
     struct Row {
         #[diesel(embed)]
         changed: Changed,
@@ -510,19 +500,12 @@ fn what_happened_in_this_transaction() {
     ))
     .load(&mut conn)
     .unwrap();
-    let typed: Vec<(Changed, DateTime<Utc>)> = audit_changes::table
+    let typed: Vec<Row> = audit_changes::table
         .filter(audit_changes::transaction_id.eq(TRANSACTION))
         .order((audit_changes::captured_at.desc(), audit_changes::id.desc()))
         .select((ChangedColumns::default(), audit_changes::captured_at))
         .load(&mut conn)
         .unwrap();
-    let typed: Vec<_> = typed
-        .into_iter()
-        .map(|(changed, captured_at)| Row {
-            changed,
-            captured_at,
-        })
-        .collect();
     assert_eq!(typed, recipe);
 
     // And model by model.

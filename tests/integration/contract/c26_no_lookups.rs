@@ -15,7 +15,8 @@ const WRITERS: usize = 8;
 const ROUNDS: usize = 60;
 
 /// Fails when `threadline_open_v1` looks for the transaction's row before it inserts it
-/// (`PERFORM FROM public.audit_transactions WHERE id = tx`), and when `audit_changes.transaction_id` has a foreign key.
+/// (`PERFORM FROM public.audit_transactions WHERE id = tx`), and when `audit_changes.transaction_id` has an
+/// immediate foreign key.
 #[test]
 fn c26_serializable_writers_on_disjoint_rows_never_fail() {
     let db = TestDb::new();

@@ -303,7 +303,7 @@ fn c30_only_the_two_functions_for_applications_can_be_executed() {
     );
 }
 
-/// Fails without the REVOKE at the end of the record migration, by name of the function.
+/// Fails without the REVOKE at the end of the record migration, or of the capture migration.
 #[test]
 fn c30_the_recorder_can_not_be_called() {
     let db = users();
@@ -325,6 +325,7 @@ fn c30_the_recorder_can_not_be_called() {
     assert_eq!(captured(&db), Vec::<Value>::new());
 }
 
+/// Fails without the REVOKE in `threadline_capture_v1`.
 #[test]
 fn c30_the_capture_function_can_not_be_attached() {
     let db = users();
@@ -497,6 +498,7 @@ fn c30_the_application_is_captured_without_a_right_on_the_log() {
     assert_eq!(captured(&db), [json!({"op": "insert", "id": "1"})]);
 }
 
+/// Fails when `threadline_record_action_v1` doesn't set the transaction's `action_id`.
 #[test]
 fn c30_the_application_records_actions() {
     let db = users();
@@ -561,6 +563,7 @@ fn c30_no_setting_links_to_another_transaction() {
     assert_eq!(own, json!(2));
 }
 
+/// Fails when `threadline_record_action_v1` takes a name, a status or an actor as it comes.
 #[test]
 fn c30_actions_are_checked() {
     let db = users();

@@ -265,12 +265,16 @@ fn c35_every_kind_of_good_key_is_accepted() {
     }
 }
 
+/// Without the migration's own limit the test fails instead of waiting for ever.
+const NO_HANG: &str = "SET statement_timeout = '30s'";
+
 fn assert_gives_up(sql: &str) {
     let db = TestDb::new();
     db.create("CREATE TABLE items (id int PRIMARY KEY)");
     let mut writer = db.app();
     execute(&mut writer, &format!("BEGIN; {sql}"));
     let mut owner = db.owner();
+    execute(&mut owner, NO_HANG);
     let error = try_execute(
         &mut owner,
         &keyed("items", &["id"]).up_sql(&Storage::default()),
@@ -311,8 +315,10 @@ fn c35_a_release_gives_up_behind_an_open_writer_and_capture_goes_on() {
     db.audited("items", "CREATE TABLE items (id int PRIMARY KEY)");
     let mut writer = db.app();
     execute(&mut writer, "BEGIN; INSERT INTO items VALUES (1)");
+    let mut owner = db.owner();
+    execute(&mut owner, NO_HANG);
     let error = try_execute(
-        &mut db.owner(),
+        &mut owner,
         &keyed("items", &["id"]).down_sql(&Storage::default()),
     )
     .unwrap_err();

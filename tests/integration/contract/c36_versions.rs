@@ -280,7 +280,7 @@ fn c36_an_older_schema_gets_what_is_missing() {
     );
     let kept = value(
         &mut db.auditor(),
-        &format!("SELECT jsonb_build_array(count(*), min(id)) FROM audit_changes"),
+        "SELECT jsonb_build_array(count(*), min(id)) FROM audit_changes",
     );
     assert_eq!(kept, json!([2, id]));
     let history = value(

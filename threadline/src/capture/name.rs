@@ -76,7 +76,7 @@ impl fmt::Display for Literal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = self.0.replace('\'', "''");
         if quoted.contains('\\') {
-            // The space keeps a preceding identifier character from joining the E, as quote_literal() does.
+            // The space keeps a preceding identifier character from joining the E, as PQescapeLiteral() of libpq does.
             write!(f, " E'{}'", quoted.replace('\\', "\\\\"))
         } else {
             write!(f, "'{quoted}'")
