@@ -73,7 +73,6 @@ BEGIN
     RETURN keys;
 END $$;
 
-<<<<<<< HEAD
 -- The same key under the former names of its columns.
 CREATE OR REPLACE FUNCTION public.threadline_former_keys(relation regclass, key jsonb) RETURNS jsonb[]
 LANGUAGE sql STABLE
@@ -81,11 +80,8 @@ AS $$
     SELECT (public.threadline_keys(public.threadline_table(relation), public.threadline_key(relation, key)))[2:]
 $$;
 
--- The newest line about a row before line `before`, TRUNCATE of the table included.
-=======
 -- The newest line about a row before line `before`, TRUNCATE of the table included. One key at a time, because only then
 -- the index has the lines in order: for several at once the planner may walk all of the log backwards.
->>>>>>> t1
 CREATE OR REPLACE FUNCTION public.threadline_previous(relation_id integer, keys jsonb[], before bigint) RETURNS SETOF public.audit_changes
 LANGUAGE sql STABLE
 AS $$

@@ -14,5 +14,8 @@ mod install;
 mod plans;
 mod quickstart;
 mod read;
+mod recipes;
+mod schema;
 mod spine;
 mod ui;
+mod write;

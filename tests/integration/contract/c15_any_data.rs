@@ -85,7 +85,8 @@ fn c15_a_value_above_the_limit_is_omitted_with_its_size_and_digest() {
     let db = TestDb::new();
     db.audited(
         "large",
-        "CREATE TABLE large (id int PRIMARY KEY, body text, raw bytea, doc jsonb, list text[], note text)",
+        "CREATE DOMAIN picture AS bytea; CREATE DOMAIN photo AS picture;
+         CREATE TABLE large (id int PRIMARY KEY, body text, raw bytea, doc jsonb, list text[], photo photo, note text)",
     );
     let mut app = db.app();
     let noise = format!("{NOISE}::text");
@@ -98,6 +99,11 @@ fn c15_a_value_above_the_limit_is_omitted_with_its_size_and_digest() {
         ("body", &noise, &format!("convert_to({NOISE}, 'UTF8')")),
         (
             "raw",
+            "decode(repeat('00ff', 500001), 'hex')",
+            "decode(repeat('00ff', 500001), 'hex')",
+        ),
+        (
+            "photo",
             "decode(repeat('00ff', 500001), 'hex')",
             "decode(repeat('00ff', 500001), 'hex')",
         ),
@@ -119,8 +125,7 @@ fn c15_a_value_above_the_limit_is_omitted_with_its_size_and_digest() {
             ),
         );
         let image = images(&db).pop().unwrap()["data_after"].take();
-        let mut expected =
-            json!({"id": 1, "note": "n", "body": null, "raw": null, "doc": null, "list": null});
+        let mut expected = json!({"id": 1, "note": "n", "body": null, "raw": null, "photo": null, "doc": null, "list": null});
         expected[column] = omitted(&db, bytes);
         assert!(expected[column]["bytes"].as_u64().unwrap() > 1_000_000);
         assert_eq!(image, expected, "{column}");

@@ -96,7 +96,7 @@ fn c23_the_context_is_stored_on_the_transaction() {
         "meta": {"tenant": {"name": "acme"}}
     });
     let query = "SELECT actor_ref, source, request_id, correlation_id, job_id, meta FROM audit_transactions ORDER BY occurred_at";
-    assert_eq!(rows(&mut db.auditor(), query), [expected.clone()]);
+    assert_eq!(rows(&mut db.auditor(), query)[0], expected);
     // By plain SQL, as any client would; what is set after the first change comes too late.
     execute(
         &mut app,

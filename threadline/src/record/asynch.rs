@@ -4,6 +4,7 @@
 //! has to be told which.
 
 use std::future::Future;
+use std::mem;
 
 use diesel::QueryResult;
 use diesel::pg::Pg;
@@ -68,10 +69,11 @@ where
 /// # Cancellation
 ///
 /// A future that is dropped before it is done commits nothing, but it can't wait for a
-/// rollback: the connection is left inside the transaction. The pools of diesel-async
-/// notice and close such a connection instead of lending it again. A connection of your
-/// own has to be dropped: the next transaction on it would be a savepoint of the abandoned
-/// one, which never commits.
+/// rollback: the connection is left inside the transaction. Drop it, as bb8 and deadpool
+/// do instead of lending it again. Transactions on it fail with
+/// [`BrokenTransactionManager`](Error::BrokenTransactionManager), also one around the
+/// dropped future: otherwise they would be savepoints of the abandoned transaction, which
+/// never commits.
 ///
 /// # Errors
 ///
@@ -94,17 +96,34 @@ where
     let settings = Settings::try_from(context);
     async move {
         let Scope { enter, leave } = scope(conn, settings).await?;
-        conn.transaction(async move |conn| {
-            if let Some(settings) = enter {
-                settings.execute(conn).await?;
-            }
-            let outcome = work(conn).await?;
-            if let Some(settings) = leave {
-                settings.execute(conn).await?;
-            }
-            Ok(outcome)
-        })
-        .await
+        let unfinished = Unfinished(conn);
+        let outcome = unfinished
+            .0
+            .transaction(async move |conn| {
+                if let Some(settings) = enter {
+                    settings.execute(conn).await?;
+                }
+                let outcome = work(conn).await?;
+                if let Some(settings) = leave {
+                    settings.execute(conn).await?;
+                }
+                Ok(outcome)
+            })
+            .await;
+        mem::forget(unfinished);
+        outcome
+    }
+}
+
+/// Takes a connection out of use when its transaction is dropped before the end.
+///
+/// Diesel would go on counting the abandoned transaction as open, and take the next one
+/// for a savepoint in it: it would seem to succeed and never commit.
+struct Unfinished<'c, C: AsyncConnection>(&'c mut C);
+
+impl<C: AsyncConnection> Drop for Unfinished<'_, C> {
+    fn drop(&mut self) {
+        C::TransactionManager::transaction_manager_status_mut(self.0).set_in_error();
     }
 }
 

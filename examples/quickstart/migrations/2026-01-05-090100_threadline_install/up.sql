@@ -1119,36 +1119,40 @@ AS $$
     SELECT (public.threadline_keys(public.threadline_table(relation), public.threadline_key(relation, key)))[2:]
 $$;
 
--- The newest line about a row before line `before`, TRUNCATE of the table included.
+-- The newest line about a row before line `before`, TRUNCATE of the table included. One key at a time, because only then
+-- the index has the lines in order: for several at once the planner may walk all of the log backwards.
 CREATE OR REPLACE FUNCTION public.threadline_previous(relation_id integer, keys jsonb[], before bigint) RETURNS SETOF public.audit_changes
 LANGUAGE sql STABLE
 AS $$
-    SELECT c.* FROM public.audit_changes c
-    WHERE c.table_id = relation_id
-      AND c.key_hash = ANY (ARRAY(SELECT hashtextextended(k::text, 0) FROM unnest(keys || '{}'::jsonb) k))
-      AND c.table_pk = ANY (keys || '{}'::jsonb) AND c.id < before
-    ORDER BY c.id DESC LIMIT 1
+    SELECT p.* FROM unnest(keys || '{}'::jsonb) k CROSS JOIN LATERAL (
+        SELECT c.* FROM public.audit_changes c
+        WHERE c.table_id = relation_id AND c.key_hash = hashtextextended(k::text, 0) AND c.table_pk = k AND c.id < before
+        ORDER BY c.id DESC LIMIT 1) p
+    ORDER BY p.id DESC LIMIT 1
 $$;
 
 -- Every change of one row; a TRUNCATE counts if the row was alive. In no order: ORDER BY id follows the row's own.
--- It is inlined, so that the newest page of a long history comes from the index.
+-- It is inlined, and its halves are sorted, so that the newest page of a long history is merged from the index. The key
+-- is a subquery, so that it is made once and not for each change.
 CREATE OR REPLACE FUNCTION public.threadline_history(relation regclass, key jsonb) RETURNS SETOF public.audit_changes
 LANGUAGE sql STABLE
 AS $$
-    SELECT c.* FROM public.audit_changes c
-    WHERE c.table_id = public.threadline_table(relation)
-      AND c.key_hash = hashtextextended(public.threadline_key(relation, key)::text, 0)
-      AND c.table_pk = public.threadline_key(relation, key)
+    (SELECT c.* FROM public.audit_changes c
+     WHERE c.table_id = public.threadline_table(relation)
+       AND c.key_hash = (SELECT hashtextextended(public.threadline_key(relation, key)::text, 0))
+       AND c.table_pk = (SELECT public.threadline_key(relation, key))
+     ORDER BY c.id DESC)
     UNION ALL
-    SELECT c.* FROM public.audit_changes c
-    WHERE c.table_id = public.threadline_table(relation)
-      AND c.key_hash = ANY (ARRAY(SELECT hashtextextended(k::text, 0)
-                                  FROM unnest(public.threadline_former_keys(relation, key) || '{}'::jsonb) k))
-      AND (c.table_pk = ANY (public.threadline_former_keys(relation, key))
-           OR c.op = 'truncate' AND EXISTS (
-               SELECT FROM public.threadline_previous(c.table_id,
-                   public.threadline_key(relation, key) || public.threadline_former_keys(relation, key), c.id) p
-               WHERE p.op IN ('insert', 'update', 'baseline')))
+    (SELECT c.* FROM public.audit_changes c
+     WHERE c.table_id = public.threadline_table(relation)
+       AND c.key_hash = ANY (ARRAY(SELECT hashtextextended(k::text, 0)
+                                   FROM unnest(public.threadline_former_keys(relation, key) || '{}'::jsonb) k))
+       AND (c.table_pk = ANY ((SELECT public.threadline_former_keys(relation, key))::jsonb[])
+            OR c.op = 'truncate' AND EXISTS (
+                SELECT FROM public.threadline_previous(c.table_id,
+                    public.threadline_key(relation, key) || public.threadline_former_keys(relation, key), c.id) p
+                WHERE p.op IN ('insert', 'update', 'baseline')))
+     ORDER BY c.id DESC)
 $$;
 
 -- Every change of a table. Inlined, as threadline_history is.
@@ -1206,10 +1210,10 @@ END $$;
 
 -- A recorded row as a record of its table, as the table is today. Never fails: what can't be decoded is said in
 -- `problem`. Redacted and omitted values are taken out; where the column is NOT NULL and text, a placeholder stands in.
--- `fill` has values for columns that the log has none for.
+-- `fill` has values for columns that the log has none for; `absent` are the NOT NULL columns that are left without one.
 CREATE OR REPLACE FUNCTION public.threadline_decode(
     base anyelement, relation regclass, data jsonb, fill jsonb,
-    OUT row_image anyelement, OUT problem text, OUT redacted text[], OUT omitted text[]
+    OUT row_image anyelement, OUT problem text, OUT redacted text[], OUT omitted text[], OUT absent text[]
 )
 LANGUAGE plpgsql STABLE
 SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601' SET lc_monetary = 'C'
@@ -1221,6 +1225,7 @@ DECLARE
 BEGIN
     redacted := '{}';
     omitted := '{}';
+    absent := '{}';
     IF data IS NULL THEN
         RETURN;
     END IF;
@@ -1245,6 +1250,9 @@ BEGIN
             WHERE a.attrelid = relation AND a.attname = ANY (redacted || omitted) AND a.attnotnull
               AND a.atttypid IN ('text'::regtype, 'varchar'::regtype) AND a.atttypmod = -1)
         || coalesce(fill, '{}') || image;
+    SELECT coalesce(array_agg(a.attname ORDER BY a.attnum), '{}') INTO absent FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid = relation AND a.attnum > 0 AND a.attnotnull AND NOT a.attisdropped
+      AND coalesce(image -> a.attname, 'null') = 'null';
     BEGIN
         row_image := jsonb_populate_record(base, image);
     EXCEPTION WHEN OTHERS THEN
