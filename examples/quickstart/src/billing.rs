@@ -35,7 +35,7 @@ pub fn sign_up(
         let invoice_id = diesel::insert_into(invoices::table)
             .values((
                 invoices::customer_id.eq(customer_id),
-                invoices::total.eq(cents(120_00)),
+                invoices::total.eq(cents(12_000)),
             ))
             .returning(invoices::id)
             .get_result(conn)?;
@@ -47,8 +47,8 @@ pub fn sign_up(
         };
         diesel::insert_into(invoice_lines::table)
             .values([
-                line(1, "Compiler, one year", 100_00),
-                line(2, "Nanoseconds, a bundle", 20_00),
+                line(1, "Compiler, one year", 10_000),
+                line(2, "Nanoseconds, a bundle", 2_000),
             ])
             .execute(conn)?;
         QueryResult::Ok((customer_id, invoice_id))
@@ -95,7 +95,7 @@ pub fn waive_line(
         .get_result::<uuid::Uuid>(conn)?;
         diesel::delete(invoice_lines::table.find((invoice, 2))).execute(conn)?;
         diesel::update(invoices::table.find(invoice))
-            .set(invoices::total.eq(cents(100_00)))
+            .set(invoices::total.eq(cents(10_000)))
             .execute(conn)
     })?;
     Ok(())
