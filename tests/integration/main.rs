@@ -9,6 +9,7 @@
 
 mod contract;
 mod derive;
+mod model;
 mod plans;
 mod quickstart;
 mod schema;
