@@ -11,6 +11,7 @@ mod contract;
 mod derive;
 mod diesel_cli;
 mod install;
+mod model;
 mod plans;
 mod quickstart;
 mod read;

@@ -181,6 +181,9 @@ struct Commit {
     committed_at: DateTime<Utc>,
 }
 
+/// An interval without capture.
+type Gap = (Bound<DateTime<Utc>>, Bound<DateTime<Utc>>);
+
 #[derive(Debug, PartialEq, Queryable, Selectable)]
 #[diesel(table_name = audit_tables, check_for_backend(Pg))]
 struct AuditedTable {
@@ -193,7 +196,7 @@ struct AuditedTable {
     horizon: Option<DateTime<Utc>>,
     fingerprint: String,
     function_version: i32,
-    gaps: Vec<(Bound<DateTime<Utc>>, Bound<DateTime<Utc>>)>,
+    gaps: Vec<Gap>,
     redacted: Value,
     former_columns: Value,
     added_columns: Value,
