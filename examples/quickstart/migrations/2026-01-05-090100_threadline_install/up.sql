@@ -614,8 +614,9 @@ DECLARE
     field record;
 BEGIN
     FOR field IN
-        SELECT a.attname::text AS name, a.atttypid = 'bytea'::regtype AS binary, a.attlen = -1 AS variable
+        SELECT a.attname::text AS name, f.typoutput = 'byteaout'::regproc AS binary, a.attlen = -1 AS variable
         FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.typrelid = a.attrelid
+        JOIN pg_catalog.pg_type f ON f.oid = a.atttypid -- a domain prints as the type that it is made of
         WHERE t.oid = pg_typeof(source) AND a.attnum > 0 AND NOT a.attisdropped
     LOOP
         value := NULL;
