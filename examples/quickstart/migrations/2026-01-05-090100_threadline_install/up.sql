@@ -614,8 +614,9 @@ DECLARE
     field record;
 BEGIN
     FOR field IN
-        SELECT a.attname::text AS name, a.atttypid = 'bytea'::regtype AS binary, a.attlen = -1 AS variable
+        SELECT a.attname::text AS name, f.typoutput = 'byteaout'::regproc AS binary, a.attlen = -1 AS variable
         FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.typrelid = a.attrelid
+        JOIN pg_catalog.pg_type f ON f.oid = a.atttypid -- a domain prints as the type that it is made of
         WHERE t.oid = pg_typeof(source) AND a.attnum > 0 AND NOT a.attisdropped
     LOOP
         value := NULL;
@@ -983,7 +984,7 @@ END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, 
     WHERE t.id = registered.id;
 EXCEPTION
     WHEN lock_not_available THEN
-        RAISE EXCEPTION E'threadline: table %: %\nRun the migration again when the transactions that use the table have ended.', target, SQLERRM
+        RAISE EXCEPTION E'threadline: table % stayed in use for %\nRun the migration again when the transactions that use it have ended.', target, lock_timeout
             USING ERRCODE = 'lock_not_available';
     WHEN OTHERS THEN
         -- Diesel shows the message of an error and drops its hint: what to do next has to be in the message.
@@ -1024,7 +1025,7 @@ BEGIN
         gaps = CASE WHEN t.installed_at IS NULL THEN t.gaps ELSE t.gaps || tstzrange(clock_timestamp(), NULL) END
     WHERE t.id = registered.id;
 EXCEPTION WHEN lock_not_available THEN
-    RAISE EXCEPTION E'threadline: table %: %\nRun the migration again when the transactions that use the table have ended.', target, SQLERRM
+    RAISE EXCEPTION E'threadline: table % stayed in use for %\nRun the migration again when the transactions that use it have ended.', target, lock_timeout
         USING ERRCODE = 'lock_not_available';
 END $$;
 
