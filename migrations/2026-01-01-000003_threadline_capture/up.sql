@@ -415,7 +415,7 @@ END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, 
     WHERE t.id = registered.id;
 EXCEPTION
     WHEN lock_not_available THEN
-        RAISE EXCEPTION E'threadline: table %: %\nRun the migration again when the transactions that use the table have ended.', target, SQLERRM
+        RAISE EXCEPTION E'threadline: table % stayed in use for %\nRun the migration again when the transactions that use it have ended.', target, lock_timeout
             USING ERRCODE = 'lock_not_available';
     WHEN OTHERS THEN
         -- Diesel shows the message of an error and drops its hint: what to do next has to be in the message.
@@ -456,7 +456,7 @@ BEGIN
         gaps = CASE WHEN t.installed_at IS NULL THEN t.gaps ELSE t.gaps || tstzrange(clock_timestamp(), NULL) END
     WHERE t.id = registered.id;
 EXCEPTION WHEN lock_not_available THEN
-    RAISE EXCEPTION E'threadline: table %: %\nRun the migration again when the transactions that use the table have ended.', target, SQLERRM
+    RAISE EXCEPTION E'threadline: table % stayed in use for %\nRun the migration again when the transactions that use it have ended.', target, lock_timeout
         USING ERRCODE = 'lock_not_available';
 END $$;
 
