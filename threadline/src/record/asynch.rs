@@ -69,11 +69,11 @@ where
 /// # Cancellation
 ///
 /// A future that is dropped before it is done commits nothing, but it can't wait for a
-/// rollback: the connection is left inside the transaction. Drop it, as bb8 and deadpool
-/// do instead of lending it again. Transactions on it fail with
-/// [`BrokenTransactionManager`](Error::BrokenTransactionManager), also one around the
-/// dropped future: otherwise they would be savepoints of the abandoned transaction, which
-/// never commits.
+/// rollback: the connection is left inside the transaction, and has to be dropped. bb8 and
+/// deadpool do that instead of lending it again; mobc lends it, as of diesel-async 0.9.2.
+/// Every further transaction on it fails with
+/// [`BrokenTransactionManager`](Error::BrokenTransactionManager), and so does one around the
+/// dropped future: as savepoints of the abandoned transaction they would seem to succeed.
 ///
 /// # Errors
 ///
