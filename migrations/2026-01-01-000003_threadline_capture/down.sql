@@ -1,9 +1,3 @@
-DROP FUNCTION public.threadline_release_v1(regclass, text, text);
-DROP FUNCTION public.threadline_capture_v1(regclass, text, text[], jsonb, text[], text[], jsonb, text, text, text);
-DROP FUNCTION public.threadline_added_columns_v1(regclass, text[]);
-DROP FUNCTION public.threadline_check_redaction_v1(regclass, text[], text[]);
-DROP FUNCTION public.threadline_checked_key_v1(regclass, text[]);
-DROP FUNCTION public.threadline_key_type_v1(oid, integer, oid);
 DROP FUNCTION public.threadline_truncate_v1(integer, text, text, text, text, text);
 DROP FUNCTION public.threadline_settle_v1(anyelement, jsonb, integer, text, text, text[], text[], jsonb, text[], text[], boolean, text, integer);
 DROP FUNCTION public.threadline_differences_v1(anyelement, anyelement);

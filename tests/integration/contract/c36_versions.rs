@@ -2,21 +2,13 @@
 
 use serde_json::{Value, json};
 use threadline::Definition;
-use threadline::capture::{CapturePlan, Storage};
+use threadline::capture::{CapturePlan, Storage, base};
 use threadline_tests::{TestDb, execute, rows, value};
 
 const ITEMS: &str = "CREATE TABLE items (id int PRIMARY KEY, a text, b text); INSERT INTO items VALUES (1, 'a', 'b')";
-const BASE: [&str; 4] = [
-    include_str!("../../../migrations/2026-01-01-000001_threadline_tables/up.sql"),
-    include_str!("../../../migrations/2026-01-01-000002_threadline_record/up.sql"),
-    include_str!("../../../migrations/2026-01-01-000003_threadline_capture/up.sql"),
-    include_str!("../../../migrations/2026-01-01-000004_threadline_read/up.sql"),
-];
 
 fn run_base_again(db: &TestDb) {
-    for sql in BASE {
-        execute(&mut db.owner(), sql);
-    }
+    execute(&mut db.owner(), &base::up_sql(&Storage::default(), None));
 }
 
 fn triggers(db: &TestDb) -> Vec<Value> {

@@ -7,7 +7,7 @@ use super::{Identifier, Literal, Storage};
 pub const REVISION: u32 = 1;
 
 /// The migrations of the audit schema, in order: up and down.
-const PARTS: [(&str, &str); 4] = [
+const PARTS: [(&str, &str); 5] = [
     (
         include_str!("../../migrations/2026-01-01-000001_threadline_tables/up.sql"),
         include_str!("../../migrations/2026-01-01-000001_threadline_tables/down.sql"),
@@ -21,8 +21,12 @@ const PARTS: [(&str, &str); 4] = [
         include_str!("../../migrations/2026-01-01-000003_threadline_capture/down.sql"),
     ),
     (
-        include_str!("../../migrations/2026-01-01-000004_threadline_read/up.sql"),
-        include_str!("../../migrations/2026-01-01-000004_threadline_read/down.sql"),
+        include_str!("../../migrations/2026-01-01-000004_threadline_policy/up.sql"),
+        include_str!("../../migrations/2026-01-01-000004_threadline_policy/down.sql"),
+    ),
+    (
+        include_str!("../../migrations/2026-01-01-000005_threadline_read/up.sql"),
+        include_str!("../../migrations/2026-01-01-000005_threadline_read/down.sql"),
     ),
 ];
 

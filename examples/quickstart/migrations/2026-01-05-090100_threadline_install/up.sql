@@ -567,7 +567,7 @@ REVOKE ALL ON FUNCTION
     public.threadline_require_changes_v1()
 FROM PUBLIC;
 
--- What the trigger functions of audited tables lean on, and how a table gets its trigger function.
+-- What the trigger functions of audited tables lean on.
 
 -- A capture function only serves its own table and that table's partitions.
 CREATE OR REPLACE FUNCTION public.threadline_verify_v1(relation oid, target_schema text, target_name text) RETURNS void
@@ -715,6 +715,15 @@ BEGIN
                   HINT = format('DELETE its rows, or TRUNCATE %I.%I as a whole.', target_schema, target_name);
     END IF;
 END $$;
+
+REVOKE ALL ON FUNCTION
+    public.threadline_image_v1(anyelement, text[], integer),
+    public.threadline_differences_v1(anyelement, anyelement),
+    public.threadline_settle_v1(anyelement, jsonb, integer, text, text, text[], text[], jsonb, text[], text[], boolean, text, integer),
+    public.threadline_truncate_v1(integer, text, text, text, text, text)
+FROM PUBLIC;
+
+-- How a table gets its trigger function, and loses it: what generated migrations call.
 
 -- Whether equal keys of this type always print alike, so that a key finds its history.
 CREATE OR REPLACE FUNCTION public.threadline_key_type_v1(type oid, typmod integer, collation_oid oid) RETURNS boolean
@@ -1030,10 +1039,6 @@ EXCEPTION WHEN lock_not_available THEN
 END $$;
 
 REVOKE ALL ON FUNCTION
-    public.threadline_image_v1(anyelement, text[], integer),
-    public.threadline_differences_v1(anyelement, anyelement),
-    public.threadline_settle_v1(anyelement, jsonb, integer, text, text, text[], text[], jsonb, text[], text[], boolean, text, integer),
-    public.threadline_truncate_v1(integer, text, text, text, text, text),
     public.threadline_capture_v1(regclass, text, text[], jsonb, text[], text[], jsonb, text, text, text),
     public.threadline_release_v1(regclass, text, text)
 FROM PUBLIC;
