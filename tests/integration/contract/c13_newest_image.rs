@@ -204,7 +204,7 @@ fn c13_a_trigger_that_resets_the_session() {
     }
 }
 
-/// Fails if threadline_append_v1 takes the state '-' for one of nested events too, without `pg_trigger_depth() <= 1`.
+/// Fails if threadline_append_v1 takes the state '-' for one of nested events too, without `AND NOT nested`.
 #[test]
 fn c13_a_transaction_that_had_captured_before() {
     for name in NAMES {
@@ -214,6 +214,58 @@ fn c13_a_transaction_that_had_captured_before() {
             "BEGIN; UPDATE items SET name = 'first'; DELETE FROM items WHERE id IN (1, 2); COMMIT",
         );
         assert_newest_images_equal_table(&db, "items");
+    }
+}
+
+/// Fails without `stack LIKE …` in threadline_append_v1: no trigger is involved.
+#[test]
+fn c13_a_row_written_by_a_function_of_the_statement() {
+    for statement in [
+        "UPDATE items SET name = 'outer' WHERE id = 2 RETURNING touch(id)",
+        "INSERT INTO items VALUES (4, 'outer') RETURNING touch(id)",
+        "WITH outer_row AS (UPDATE items SET name = 'outer' WHERE id = 2 RETURNING id) SELECT touch(id) FROM outer_row",
+        "DELETE FROM items WHERE id = 2 RETURNING insert_again(id)",
+        "BEGIN; UPDATE items SET name = 'first'; DELETE FROM items WHERE id = 2 RETURNING insert_again(id); COMMIT",
+    ] {
+        let db = TestDb::new();
+        db.create(
+            "CREATE TABLE items (id bigint PRIMARY KEY, name text);
+             CREATE FUNCTION touch(item bigint) RETURNS void LANGUAGE sql AS $$
+                 UPDATE items SET name = 'nested' WHERE id = item $$;
+             CREATE FUNCTION insert_again(item bigint) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+                 INSERT INTO items VALUES (item, 'nested'); END $$",
+        );
+        db.capture("items", ITEM);
+        execute(&mut db.app(), "INSERT INTO items VALUES (1, 'a'), (2, 'b')");
+        execute(&mut db.app(), statement);
+        assert_newest_images_equal_table(&db, "items");
+    }
+}
+
+/// Rows are only read again after nested writes. Fails with one `\n` less in `stack LIKE …` of threadline_append_v1.
+#[test]
+fn c13_plain_statements_are_not_taken_for_nested_ones() {
+    let db = TestDb::new();
+    db.audited(
+        "items",
+        "CREATE TABLE items (id bigint PRIMARY KEY, name text)",
+    );
+    let mut app = db.app();
+    for statement in [
+        "INSERT INTO items VALUES (1, 'a')",
+        "INSERT INTO items VALUES (1, 'b') ON CONFLICT (id) DO UPDATE SET name = 'b'",
+        "WITH gone AS (DELETE FROM items RETURNING *) INSERT INTO items SELECT id + 1, name FROM gone",
+        "UPDATE items SET id = 3",
+        "DELETE FROM items",
+    ] {
+        execute(&mut app, "BEGIN");
+        execute(&mut app, statement);
+        let state = value(
+            &mut app,
+            "SELECT substr(current_setting('threadline.open'), 37, 1)",
+        );
+        assert_eq!(state, "-", "{statement}");
+        execute(&mut app, "COMMIT");
     }
 }
 
