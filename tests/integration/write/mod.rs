@@ -7,6 +7,7 @@ mod identity;
 mod nesting;
 mod pools;
 mod refusals;
+mod required;
 
 use diesel::connection::{InstrumentationEvent, LoadConnection};
 use diesel::dsl::sql;
