@@ -65,7 +65,7 @@ DROP FUNCTION public.threadline_key_of_v1(text, text, text[], jsonb);
 DROP FUNCTION public.threadline_append_v1(integer, text, text, text, jsonb, jsonb, text[], jsonb, text);
 DROP FUNCTION public.threadline_masked_v1(jsonb, jsonb);
 DROP FUNCTION public.threadline_require_actor_v1(uuid, text, text, text);
-DROP FUNCTION public.threadline_open_v1(uuid, text);
+DROP FUNCTION public.threadline_open_v1(uuid, text, boolean);
 DROP FUNCTION public.threadline_meta_v1(text);
 DROP FUNCTION public.threadline_actor_v1(text);
 DROP FUNCTION public.threadline_transaction_id_v1();

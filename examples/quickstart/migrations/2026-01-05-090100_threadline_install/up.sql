@@ -219,10 +219,10 @@ EXCEPTION WHEN data_exception OR statement_too_complex THEN
 END $$;
 
 -- Makes sure that the transaction has its row and its actor. Returns what is known of the transaction:
---   '-'  nothing of it was captured from inside a trigger
+--   '-'  nothing of it was captured from inside a trigger or a function
 --   '+'  something was, so that events may have overtaken each other
 --   '!'  it may be sealed already, so that what is captured now has to seal it again
-CREATE OR REPLACE FUNCTION public.threadline_open_v1(tx uuid, setting text) RETURNS text
+CREATE OR REPLACE FUNCTION public.threadline_open_v1(tx uuid, setting text, nested boolean) RETURNS text
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -231,6 +231,7 @@ DECLARE
     known text := coalesce(current_setting('threadline.open', true), '');
     state text;
 BEGIN
+    -- Neither open nor sealed: the seal, if it fires with this statement, leaves its mark on it.
     PERFORM set_config('threadline.open', '?', true);
     INSERT INTO public.audit_transactions
         (id, txid, occurred_at, source, meta, actor_ref, action_id, request_id, correlation_id, job_id,
@@ -249,7 +250,7 @@ BEGIN
         IF current_setting('threadline.open') = '' THEN
             RETURN '!'; -- constraints are immediate, and the seal came with the row
         END IF;
-        state := CASE WHEN pg_trigger_depth() > 1 THEN '+' ELSE '-' END;
+        state := CASE WHEN nested THEN '+' ELSE '-' END;
     ELSE
         SELECT actor_ref INTO stored FROM public.audit_transactions WHERE id = tx;
         IF stored IS NULL AND actor IS NOT NULL THEN
@@ -258,7 +259,7 @@ BEGIN
             RAISE EXCEPTION 'threadline: this transaction writes as % and can''t go on as %', stored, actor
                 USING ERRCODE = 'invalid_parameter_value', HINT = 'Commit first: a transaction has one actor.';
         END IF;
-        IF left(known, 37) = tx::text || '-' AND pg_trigger_depth() <= 1 THEN
+        IF left(known, 37) = tx::text || '-' AND NOT nested THEN
             state := '-';
         ELSIF left(known, 36) = tx::text THEN
             state := '+';
@@ -310,16 +311,24 @@ DECLARE
     setting text := coalesce(current_setting('threadline.actor_ref', true), '');
     known text := current_setting('threadline.open', true);
     state text;
+    stack text;
+    nested boolean;
 BEGIN
     IF required IS NOT NULL THEN
         PERFORM public.threadline_require_actor_v1(tx, setting, required, target_schema || '.' || target_name);
     END IF;
     IF known = tx::text || '+' || setting THEN
         state := '+';
-    ELSIF known = tx::text || '-' || setting AND pg_trigger_depth() <= 1 THEN
-        state := '-';
     ELSE
-        state := public.threadline_open_v1(tx, setting);
+        -- A function may write in the middle of a statement as a trigger may: UPDATE … RETURNING f(id). A statement of
+        -- the client's own has but three lines here: this function, threadline_record_v1 and the trigger's.
+        GET DIAGNOSTICS stack = PG_CONTEXT;
+        nested := pg_trigger_depth() > 1 OR stack LIKE E'%\n%\n%\n%';
+        IF known = tx::text || '-' || setting AND NOT nested THEN
+            state := '-';
+        ELSE
+            state := public.threadline_open_v1(tx, setting, nested);
+        END IF;
     END IF;
     INSERT INTO public.audit_changes
         (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk,
@@ -559,7 +568,7 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION
-    public.threadline_open_v1(uuid, text),
+    public.threadline_open_v1(uuid, text, boolean),
     public.threadline_require_actor_v1(uuid, text, text, text),
     public.threadline_append_v1(integer, text, text, text, jsonb, jsonb, text[], jsonb, text),
     public.threadline_record_v1(integer, text, text, text[], text, jsonb, jsonb, text[], text[], jsonb, text[], text[], boolean, text),
