@@ -262,7 +262,8 @@ fn a_misspelt_table_stops_its_own_migration_only() {
     assert!(
         refusal.contains(
             "_threadline_capture_custmoers with: threadline: table custmoers does not exist\n\
-             Create it in an earlier migration, or correct its name or schema in the model."
+             Create it in an earlier migration, or correct its name or schema in the model. \
+             Should you generate the migration again, remove this one first."
         ),
         "{refusal}"
     );

@@ -25,17 +25,28 @@ fn main() -> ExitCode {
 fn run(out: &mut dyn Write) -> Result<(), Box<dyn Error + Send + Sync>> {
     // Kept to the end: the server goes with it.
     let (_postgres, url) = match std::env::var("DATABASE_URL") {
-        Ok(url) => (None, url),
-        Err(_) => {
+        Ok(url) if !url.is_empty() => {
+            // Many have one in their shell, and this one migrates it.
+            writeln!(io::stderr(), "Using the database of DATABASE_URL.")?;
+            (None, url)
+        }
+        _ => {
             let postgres = ScratchPostgres::start()?;
             let url = postgres.url("postgres");
             (Some(postgres), url)
         }
     };
-    PgConnection::establish(&url)
-        .map_err(|error| {
-            format!("{error}\nIs DATABASE_URL right? Unset it to use a throwaway server.")
-        })?
-        .run_pending_migrations(example_quickstart::MIGRATIONS)?;
+    migrate(&url).map_err(|error| {
+        let error = error.to_string();
+        format!(
+            "{}\nLet DATABASE_URL name a database that its role may create tables in, or unset it to use a throwaway server.",
+            error.trim_end()
+        )
+    })?;
     example_quickstart::story::tell(&url, out)
+}
+
+fn migrate(url: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
+    PgConnection::establish(url)?.run_pending_migrations(example_quickstart::MIGRATIONS)?;
+    Ok(())
 }

@@ -24,7 +24,7 @@ fn c30_the_recorder_can_not_be_called() {
     let mut app = db.app();
     for call in [
         "threadline_append_v1(1, 'public', 'users', 'delete', '{\"id\": \"1\"}', NULL, NULL, NULL, NULL)",
-        "threadline_open_v1(threadline_transaction_id_v1(), '')",
+        "threadline_open_v1(threadline_transaction_id_v1(), '', false)",
         "threadline_record_v1(1, 'public', 'users', '{id}', 'INSERT', NULL, '{\"id\": 1}', NULL, '{}', '{}', '{}', '{}', false, NULL)",
         "threadline_truncate_v1(1, 'public', 'users', 'public', 'users', NULL)",
         "threadline_capture_v1('users', 'users', '{id}', '{}', '{}', '{}', '{}', '', '2s', '')",
