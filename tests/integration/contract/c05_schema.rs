@@ -34,7 +34,7 @@ fn c05_function_bodies_name_the_schema() {
     let functions = rows(
         &mut db.owner(),
         &format!(
-            "SELECT proname AS name, regexp_replace(prosrc, '--[^\\n]*', '', 'g') ~ '[^.''[:word:]]{ours}' AS unqualified,
+            "SELECT proname AS name, regexp_replace(prosrc, '--[^\\n]*', '', 'g') ~ '[^.''a-zA-Z0-9_]{ours}' AS unqualified,
                     prosrc ~ '\"?public\"?[.]{ours}' AS qualified
              FROM pg_proc WHERE proname LIKE 'threadline%' AND pronamespace = 'public'::regnamespace"
         ),

@@ -117,12 +117,17 @@ fn write_everywhere(db: &TestDb) {
             "INSERT INTO {COLUMNS} {one} ON CONFLICT (id) DO UPDATE SET masked = EXCLUDED.masked || birds.excluded, name = EXCLUDED.name"
         ),
     );
-    execute(
-        &mut app,
-        &format!(
+    // MERGE came with PostgreSQL 15.
+    let merge = if postgres().version() >= 15 {
+        format!(
             "MERGE INTO birds USING ({one}) AS s (id, name, masked, doc, raw, excluded) ON s.id = birds.id WHEN MATCHED THEN UPDATE SET excluded = s.masked, masked = NULL"
-        ),
-    );
+        )
+    } else {
+        format!(
+            "UPDATE birds SET excluded = s.masked, masked = NULL FROM ({one}) AS s (id, name, masked, doc, raw, excluded) WHERE s.id = birds.id"
+        )
+    };
+    execute(&mut app, &merge);
     // Too large for the log, as a whole row and before and after.
     execute(&mut app, &format!("INSERT INTO {COLUMNS} {two}"));
     execute(

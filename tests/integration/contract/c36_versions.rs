@@ -209,8 +209,8 @@ fn c36_the_table_has_nothing_but_a_thin_function_of_its_own() {
 fn schema(db: &TestDb) -> Vec<Value> {
     rows(
         &mut db.superuser(),
-        "SELECT 'column' AS kind, attrelid::regclass::text || '.' || attname || ' ' || format_type(atttypid, atttypmod) || attnotnull::text || attcompression::text AS what
-           FROM pg_attribute WHERE attrelid::regclass::text LIKE 'audit\\_%' AND attnum > 0 AND NOT attisdropped
+        "SELECT 'column' AS kind, attrelid::regclass::text || '.' || attname || ' ' || format_type(atttypid, atttypmod) || attnotnull::text || coalesce(to_jsonb(a) ->> 'attcompression', '') AS what
+           FROM pg_attribute a WHERE attrelid::regclass::text LIKE 'audit\\_%' AND attnum > 0 AND NOT attisdropped
          UNION ALL SELECT 'index', indexdef FROM pg_indexes WHERE tablename LIKE 'audit\\_%'
          UNION ALL SELECT 'constraint', conrelid::regclass::text || pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid::regclass::text LIKE 'audit\\_%'
          UNION ALL SELECT 'trigger', pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid::regclass::text LIKE 'audit\\_%'
