@@ -34,7 +34,8 @@ pub struct Change<M> {
     pub op: Op,
     /// The columns that changed.
     pub changed_fields: Option<Vec<String>>,
-    /// Values before the change, by column.
+    /// Values before the change, by column. `serde_json` reads numbers as `f64` unless its feature `arbitrary_precision`
+    /// is on: the log itself has every digit.
     pub changed_from: Option<serde_json::Value>,
     /// When the row was written, by the server's clock.
     pub captured_at: DateTime<Utc>,
