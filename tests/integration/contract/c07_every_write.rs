@@ -8,8 +8,6 @@ diesel::table! {
     items (id) { id -> BigInt, name -> Nullable<Text>, parent_id -> Nullable<BigInt>, }
 }
 
-/// Each test of this file but the last two fails without `AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW` in
-/// threadline_capture_v1, or with one of the three operations missing there that the test writes.
 fn items() -> TestDb {
     let db = TestDb::new();
     db.audited(
@@ -19,6 +17,7 @@ fn items() -> TestDb {
     db
 }
 
+/// Fails without any of INSERT, UPDATE and DELETE in the trigger that `threadline_capture_v1` creates.
 #[test]
 fn c07_single_statements_are_captured() {
     let db = items();
@@ -29,6 +28,7 @@ fn c07_single_statements_are_captured() {
     assert_eq!(lines(&db, "items"), ["insert 1", "update 1", "delete 1"]);
 }
 
+/// Fails without INSERT, and without SECURITY DEFINER on the function, in the trigger that `threadline_capture_v1` creates.
 #[test]
 fn c07_writing_needs_no_right_on_the_log() {
     let db = items();
@@ -46,6 +46,7 @@ fn c07_writing_needs_no_right_on_the_log() {
     assert_eq!(lines(&db, "items"), ["insert 1"]);
 }
 
+/// Fails without INSERT in the trigger that `threadline_capture_v1` creates.
 #[test]
 fn c07_a_change_is_part_of_the_writers_transaction() {
     let db = items();
@@ -62,6 +63,7 @@ fn c07_a_change_is_part_of_the_writers_transaction() {
     assert_eq!(value(&mut auditor, count), 1);
 }
 
+/// Fails without any of INSERT, UPDATE and DELETE in the trigger that `threadline_capture_v1` creates.
 #[test]
 fn c07_bulk_writes_are_captured() {
     let db = items();
@@ -81,6 +83,7 @@ fn c07_bulk_writes_are_captured() {
     assert_eq!(per_op, expected);
 }
 
+/// Fails without INSERT or without UPDATE in the trigger that `threadline_capture_v1` creates.
 #[test]
 fn c07_on_conflict_do_update_is_captured() {
     let db = items();
@@ -109,6 +112,7 @@ fn c07_on_conflict_do_nothing_is_no_change() {
     assert_eq!(lines(&db, "items"), ["insert 1"]);
 }
 
+/// Fails without any of INSERT, UPDATE and DELETE in the trigger that `threadline_capture_v1` creates.
 #[test]
 fn c07_merge_is_captured() {
     let db = items();
@@ -137,6 +141,7 @@ fn c07_merge_is_captured() {
     assert_newest_images_equal_table(&db, "items");
 }
 
+/// Fails without INSERT in the trigger that `threadline_capture_v1` creates.
 #[test]
 fn c07_copy_is_captured() {
     let db = items();
@@ -159,6 +164,7 @@ fn c07_copy_is_captured() {
     assert_newest_images_equal_table(&db, "items");
 }
 
+/// Fails without any of INSERT, UPDATE and DELETE in the trigger that `threadline_capture_v1` creates.
 #[test]
 fn c07_data_modifying_ctes_are_captured() {
     let db = items();
@@ -177,6 +183,7 @@ fn c07_data_modifying_ctes_are_captured() {
 }
 
 /// The row of a CTE that goes and comes back under its key is there in the end.
+/// Fails without INSERT or without DELETE in the trigger that `threadline_capture_v1` creates.
 #[test]
 fn c07_a_cte_may_replace_a_row() {
     let db = items();
@@ -206,6 +213,7 @@ fn followers(action: &str) -> TestDb {
     db
 }
 
+/// Fails without DELETE in the trigger that `threadline_capture_v1` creates.
 #[test]
 fn c07_on_delete_cascade_is_captured() {
     let db = followers("ON DELETE CASCADE");
@@ -215,6 +223,7 @@ fn c07_on_delete_cascade_is_captured() {
     assert_newest_images_equal_table(&db, "followers");
 }
 
+/// Fails without UPDATE in the trigger that `threadline_capture_v1` creates.
 #[test]
 fn c07_on_delete_set_null_is_captured() {
     let db = followers("ON DELETE SET NULL");
@@ -223,6 +232,7 @@ fn c07_on_delete_set_null_is_captured() {
     assert_newest_images_equal_table(&db, "followers");
 }
 
+/// Fails without UPDATE in the trigger that `threadline_capture_v1` creates.
 #[test]
 fn c07_on_update_cascade_is_captured() {
     let db = followers("ON UPDATE CASCADE");
@@ -232,6 +242,7 @@ fn c07_on_update_cascade_is_captured() {
     assert_newest_images_equal_table(&db, "followers");
 }
 
+/// Fails without any of INSERT, UPDATE and DELETE in the trigger that `threadline_capture_v1` creates.
 #[test]
 fn c07_a_write_to_a_partition_is_captured() {
     let db = TestDb::new();
@@ -265,7 +276,7 @@ fn c07_a_rolled_back_transaction_leaves_nothing() {
     }
 }
 
-/// As above.
+/// Fails without INSERT or without UPDATE in the trigger that `threadline_capture_v1` creates.
 #[test]
 fn c07_a_rolled_back_savepoint_leaves_nothing() {
     let db = items();
