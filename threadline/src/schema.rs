@@ -94,6 +94,8 @@ diesel::table! {
         horizon -> Nullable<Timestamptz>,
         fingerprint -> Text,
         function_version -> Integer,
+        rules -> Nullable<Jsonb>,
+        on_change -> Array<Text>,
         gaps -> Array<Range<Timestamptz>>,
         redacted -> Jsonb,
         former_columns -> Jsonb,
