@@ -14,10 +14,6 @@ CREATE TABLE IF NOT EXISTS public.audit_tables (
     horizon timestamptz,
     fingerprint text NOT NULL,
     function_version integer NOT NULL,
-    -- How its rows are captured; see threadline_record_v1.
-    rules jsonb,
-    -- Columns that were ever stored only when they change: a missing one is read from an earlier change.
-    on_change text[] NOT NULL DEFAULT '{}',
     -- Intervals without capture, after which a row is unknown until its next change.
     gaps tstzrange[] NOT NULL DEFAULT '{}',
     -- Column -> the placeholders that it was ever stored as; an empty list for an excluded column.
@@ -26,6 +22,10 @@ CREATE TABLE IF NOT EXISTS public.audit_tables (
     former_columns jsonb NOT NULL DEFAULT '{}',
     -- Column -> the value that rows from before the column have; PostgreSQL forgets it when it rewrites the table.
     added_columns jsonb NOT NULL DEFAULT '{}',
+    -- How its rows are captured; see threadline_record_v1.
+    rules jsonb,
+    -- Columns that were ever stored only when they change: a missing one is read from an earlier change.
+    on_change text[] NOT NULL DEFAULT '{}',
     UNIQUE (table_schema, table_name)
 );
 

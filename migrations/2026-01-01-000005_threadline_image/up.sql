@@ -142,8 +142,11 @@ DECLARE
     live jsonb;
     changed text[];
 BEGIN
-    -- t.* is the row also where a column is called t.
-    EXECUTE format('SELECT public.threadline_image_v1(t.*, $2), public.threadline_differences_v1($1, t.*) FROM %I.%I t WHERE %s', target_schema, target_name,
+    -- t.* is the row also where a column is called t. A row of a partition has another type, and shows what changed by its
+    -- image alone.
+    EXECUTE format('SELECT public.threadline_image_v1(t.*, $2), %s FROM %I.%I t WHERE %s',
+        CASE WHEN pg_typeof(source) = (SELECT c.reltype FROM pg_catalog.pg_class c WHERE c.oid = format('%I.%I', target_schema, target_name)::regclass)
+            THEN 'public.threadline_differences_v1($1, t.*)' ELSE 'NULL::text[]' END, target_schema, target_name,
         (SELECT string_agg(format('t.%1$I = ($1).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k))
         INTO live, changed USING source, rules;
     IF NOT gone THEN

@@ -94,12 +94,12 @@ diesel::table! {
         horizon -> Nullable<Timestamptz>,
         fingerprint -> Text,
         function_version -> Integer,
-        rules -> Nullable<Jsonb>,
-        on_change -> Array<Text>,
         gaps -> Array<Range<Timestamptz>>,
         redacted -> Jsonb,
         former_columns -> Jsonb,
         added_columns -> Jsonb,
+        rules -> Nullable<Jsonb>,
+        on_change -> Array<Text>,
     }
 }
 

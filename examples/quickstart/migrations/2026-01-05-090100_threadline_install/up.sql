@@ -17,10 +17,6 @@ CREATE TABLE IF NOT EXISTS public.audit_tables (
     horizon timestamptz,
     fingerprint text NOT NULL,
     function_version integer NOT NULL,
-    -- How its rows are captured; see threadline_record_v1.
-    rules jsonb,
-    -- Columns that were ever stored only when they change: a missing one is read from an earlier change.
-    on_change text[] NOT NULL DEFAULT '{}',
     -- Intervals without capture, after which a row is unknown until its next change.
     gaps tstzrange[] NOT NULL DEFAULT '{}',
     -- Column -> the placeholders that it was ever stored as; an empty list for an excluded column.
@@ -29,6 +25,10 @@ CREATE TABLE IF NOT EXISTS public.audit_tables (
     former_columns jsonb NOT NULL DEFAULT '{}',
     -- Column -> the value that rows from before the column have; PostgreSQL forgets it when it rewrites the table.
     added_columns jsonb NOT NULL DEFAULT '{}',
+    -- How its rows are captured; see threadline_record_v1.
+    rules jsonb,
+    -- Columns that were ever stored only when they change: a missing one is read from an earlier change.
+    on_change text[] NOT NULL DEFAULT '{}',
     UNIQUE (table_schema, table_name)
 );
 
@@ -815,8 +815,11 @@ DECLARE
     live jsonb;
     changed text[];
 BEGIN
-    -- t.* is the row also where a column is called t.
-    EXECUTE format('SELECT public.threadline_image_v1(t.*, $2), public.threadline_differences_v1($1, t.*) FROM %I.%I t WHERE %s', target_schema, target_name,
+    -- t.* is the row also where a column is called t. A row of a partition has another type, and shows what changed by its
+    -- image alone.
+    EXECUTE format('SELECT public.threadline_image_v1(t.*, $2), %s FROM %I.%I t WHERE %s',
+        CASE WHEN pg_typeof(source) = (SELECT c.reltype FROM pg_catalog.pg_class c WHERE c.oid = format('%I.%I', target_schema, target_name)::regclass)
+            THEN 'public.threadline_differences_v1($1, t.*)' ELSE 'NULL::text[]' END, target_schema, target_name,
         (SELECT string_agg(format('t.%1$I = ($1).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k))
         INTO live, changed USING source, rules;
     IF NOT gone THEN
