@@ -10,7 +10,7 @@ use crate::Result;
 use crate::variant::{VARIANTS, Variant};
 
 /// Nothing is synced to disk, which scratch-postgres sees to: ratios matter. Nothing works in the background either.
-const SETTINGS: [(&str, &str); 6] = [
+pub(crate) const SETTINGS: [(&str, &str); 6] = [
     ("autovacuum", "off"),
     ("shared_buffers", "1GB"),
     ("max_wal_size", "16GB"),
@@ -55,9 +55,8 @@ impl Server {
     }
 
     fn create(&mut self, database: &str, template: &str) -> Result<()> {
-        self.admin.batch_execute(&format!(
-            "CREATE DATABASE {database} TEMPLATE {template}"
-        ))?;
+        self.admin
+            .batch_execute(&format!("CREATE DATABASE {database} TEMPLATE {template}"))?;
         Ok(())
     }
 

@@ -65,16 +65,18 @@ fn print(scale: &Scale, samples: &Samples) -> Result<()> {
          take over the plain one.",
         scale.rows, scale.rounds
     ))?;
-    let over = |variant: usize, place: usize| {
-        overhead(&samples[variant][place], &samples[PLAIN][place])
-    };
+    let over =
+        |variant: usize, place: usize| overhead(&samples[variant][place], &samples[PLAIN][place]);
     let mut table = Table::new(&["", "INSERT", "UPDATE", "no-op UPDATE", "DELETE"]);
     for (place, variant) in VARIANTS.iter().enumerate() {
         table.row(
             variant.name,
             (0..OPERATIONS.len()).map(|operation| {
                 if place == PLAIN {
-                    format!("{:.1}", Spread::of(samples[PLAIN][operation].clone()).median)
+                    format!(
+                        "{:.1}",
+                        Spread::of(samples[PLAIN][operation].clone()).median
+                    )
                 } else {
                     format!("+ {:.1}", Spread::of(over(place, operation)).median)
                 }
