@@ -35,7 +35,7 @@ impl Spread {
         let at = |place: usize| samples.get(place).copied().unwrap_or(f64::NAN);
         let middle = samples.len() / 2;
         Spread {
-            median: if samples.len() % 2 == 0 {
+            median: if samples.len().is_multiple_of(2) {
                 f64::midpoint(at(middle.wrapping_sub(1)), at(middle))
             } else {
                 at(middle)
