@@ -48,10 +48,11 @@ END $$;
 --   ''         nothing
 --   'moved'    the key changed: another row may live under the old one
 --   'overtaken' a trigger wrote in between: the row's newest version may have been recorded already
--- `operation` is that of the trigger, `command` the number of the writing command if it is known.
+-- `operation` is that of the trigger, `command` the number of the writing command if it is known, `columns` the columns of
+-- the table in the order of their names, as far as they are known.
 CREATE OR REPLACE FUNCTION public.threadline_record_v1(
     target integer, target_schema text, target_name text, rules jsonb, operation text, command text,
-    before jsonb, after jsonb, changed text[]
+    before jsonb, after jsonb, changed text[], columns text[]
 ) RETURNS text
 LANGUAGE plpgsql
 AS $$
@@ -60,6 +61,7 @@ DECLARE
     pk jsonb := '{}';
     new_key jsonb;
     prior jsonb;
+    field text;
     hidden text[];
     tx uuid;
     setting text;
@@ -75,22 +77,30 @@ BEGIN
         pk := CASE WHEN before ->> key_column IS NULL THEN public.threadline_key_of_v1(target_schema, target_name, rules, before)
             ELSE jsonb_build_object(key_column, before ->> key_column) END;
         IF pk <> new_key THEN
-            PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'DELETE', command, before, NULL, NULL);
-            PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'INSERT', command, NULL, after, NULL);
+            PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'DELETE', command, before, NULL, NULL, NULL);
+            PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'INSERT', command, NULL, after, NULL, NULL);
             RETURN 'moved';
         END IF;
     END IF;
 
     IF operation = 'UPDATE' THEN
+        prior := '{}';
         IF changed IS NULL THEN
-            SELECT array_agg(b.key ORDER BY b.key COLLATE "C"), jsonb_object_agg(b.key, before -> b.key) INTO changed, prior
-            FROM jsonb_each_text(before) b WHERE after ->> b.key IS DISTINCT FROM b.value;
-            -- The text of a jsonb value doesn't tell 1 from "1".
-            IF changed IS NULL OR before - changed <> after - changed THEN
+            -- A loop: a query over jsonb_each_text() takes three times as long.
+            FOREACH field IN ARRAY columns LOOP
+                IF before ->> field IS DISTINCT FROM after ->> field THEN
+                    changed := changed || field;
+                    prior := prior || jsonb_build_object(field, before -> field);
+                END IF;
+            END LOOP;
+            -- The text of a jsonb value doesn't tell 1 from "1", and there may be columns that are not known yet.
+            IF changed IS NULL OR after || prior <> before THEN
                 RETURN NULL;
             END IF;
         ELSE
-            SELECT coalesce(jsonb_object_agg(f, before -> f), '{}') INTO prior FROM unnest(changed) f;
+            FOREACH field IN ARRAY changed LOOP
+                prior := prior || jsonb_build_object(field, before -> field);
+            END LOOP;
         END IF;
         IF rules ?| '{exclude,except_columns,ignore_only}' THEN
             hidden := public.threadline_list_v1(rules, 'exclude');
@@ -225,6 +235,6 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION
-    public.threadline_record_v1(integer, text, text, jsonb, text, text, jsonb, jsonb, text[]),
+    public.threadline_record_v1(integer, text, text, jsonb, text, text, jsonb, jsonb, text[], text[]),
     public.threadline_record_rows_v1(integer, text, text, jsonb, text, jsonb[], jsonb[], jsonb[])
 FROM PUBLIC;

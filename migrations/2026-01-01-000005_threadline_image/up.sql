@@ -157,7 +157,7 @@ BEGIN
     END IF;
     PERFORM public.threadline_record_v1(target, target_schema, target_name, rules,
         CASE WHEN live IS NULL THEN 'DELETE' WHEN image IS NULL THEN 'INSERT' ELSE 'UPDATE' END, NULL, image, live,
-        CASE WHEN live IS NOT NULL AND image IS NOT NULL THEN changed END);
+        CASE WHEN live IS NOT NULL AND image IS NOT NULL THEN changed END, ARRAY(SELECT jsonb_object_keys(live) k ORDER BY k COLLATE "C"));
 END $$;
 
 -- What a statement trigger asks of its rows, as SQL, because only the trigger's own queries see them:
@@ -198,7 +198,7 @@ CREATE OR REPLACE FUNCTION public.threadline_record_gone_v1(
 LANGUAGE plpgsql SET row_security = off
 AS $$
 BEGIN
-    EXECUTE format('SELECT public.threadline_record_v1($1, $2, $3, $4, ''DELETE'', NULL, public.threadline_image_v1(t.*, $4), NULL, NULL) FROM ONLY %s t', relation)
+    EXECUTE format('SELECT public.threadline_record_v1($1, $2, $3, $4, ''DELETE'', NULL, public.threadline_image_v1(t.*, $4), NULL, NULL, NULL) FROM ONLY %s t', relation)
         USING target, target_schema, target_name, rules;
 END $$;
 
@@ -219,7 +219,7 @@ BEGIN
     ELSIF moment = 'BEFORE' THEN
         PERFORM public.threadline_record_gone_v1(target, target_schema, target_name, rules, relation);
     ELSIF relation = root THEN
-        PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'TRUNCATE', NULL, NULL, NULL, NULL);
+        PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'TRUNCATE', NULL, NULL, NULL, NULL, NULL);
     ELSE
         -- Truncating the whole table fires the partitions' triggers too, after its own line was written.
         SELECT op, transaction_id INTO newest FROM public.audit_changes

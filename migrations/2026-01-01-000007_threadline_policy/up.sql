@@ -102,7 +102,7 @@ BEGIN
     IF level = 'statement' THEN
         PERFORM public.threadline_check_statement_level_v1(relation);
     END IF;
-    SELECT array_agg(a.attname::text ORDER BY a.attnum) INTO known
+    SELECT array_agg(a.attname::text ORDER BY a.attname COLLATE "C") INTO known
     FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped;
     bound := rules || public.threadline_bound_rules_v1(relation, keys, rules);
 
@@ -138,11 +138,11 @@ DECLARE
     table_schema CONSTANT text := %L;
     table_name CONSTANT text := %L;
     rules CONSTANT jsonb := %L::jsonb;
-    known_columns CONSTANT text[] := %L::text[];
+    known_columns CONSTANT text[] := %L::text[]; -- ordered by name
     key_deferrable CONSTANT boolean := %L;
 BEGIN
 %s
-END $bound$, registered.id, catalog.schema, catalog.name, bound, CASE WHEN hidden <> '{}' THEN known END,
+END $bound$, registered.id, catalog.schema, catalog.name, bound, known,
         EXISTS (SELECT FROM pg_index i WHERE i.indrelid = relation AND i.indisprimary AND NOT i.indimmediate), body));
     FOR wanted IN
         SELECT a.held_by, a.name FROM public.threadline_attached_v1(relation) a

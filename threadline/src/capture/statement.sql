@@ -53,7 +53,7 @@ BEGIN
                     changes := array_append(changes, pair.changed);
                 END IF;
                 IF changes IS NOT NULL AND (NOT more OR cardinality(changes) = 500) THEN
-                    IF known_columns IS NOT NULL THEN
+                    IF rules ? 'redacted' THEN
                         IF coalesce(after[1], before[1]) - known_columns <> '{}' THEN
                             PERFORM :storage.threadline_verify_columns_v1(TG_RELID, table_schema, table_name, rules, coalesce(after[1], before[1]), known_columns);
                         END IF;

@@ -58,7 +58,7 @@ BEGIN
             changed := :storage.threadline_differences_v1(OLD, NEW);
         END IF;
     END IF;
-    IF known_columns IS NOT NULL THEN
+    IF rules ? 'redacted' THEN
         IF coalesce(after, before) - known_columns <> '{}' THEN
             PERFORM :storage.threadline_verify_columns_v1(TG_RELID, table_schema, table_name, rules, coalesce(after, before), known_columns);
         END IF;
@@ -74,10 +74,10 @@ BEGIN
     ELSIF age(OLD.xmin) > age(pg_current_xact_id()::xid) THEN
         command := OLD.cmax;
     END IF;
-    outcome := :storage.threadline_record_v1(table_id, table_schema, table_name, rules, TG_OP, command, before, after, changed);
+    outcome := :storage.threadline_record_v1(table_id, table_schema, table_name, rules, TG_OP, command, before, after, changed, known_columns);
     IF outcome IS NULL THEN
         outcome := :storage.threadline_record_v1(table_id, table_schema, table_name, rules, TG_OP, command, before, after,
-            :storage.threadline_differences_v1(OLD, NEW));
+            :storage.threadline_differences_v1(OLD, NEW), known_columns);
     END IF;
 
     -- Two rows may live under a deferrable key: where one is deleted, the other one is the newest.

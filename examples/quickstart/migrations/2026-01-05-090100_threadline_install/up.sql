@@ -490,10 +490,11 @@ END $$;
 --   ''         nothing
 --   'moved'    the key changed: another row may live under the old one
 --   'overtaken' a trigger wrote in between: the row's newest version may have been recorded already
--- `operation` is that of the trigger, `command` the number of the writing command if it is known.
+-- `operation` is that of the trigger, `command` the number of the writing command if it is known, `columns` the columns of
+-- the table in the order of their names, as far as they are known.
 CREATE OR REPLACE FUNCTION public.threadline_record_v1(
     target integer, target_schema text, target_name text, rules jsonb, operation text, command text,
-    before jsonb, after jsonb, changed text[]
+    before jsonb, after jsonb, changed text[], columns text[]
 ) RETURNS text
 LANGUAGE plpgsql
 AS $$
@@ -502,6 +503,7 @@ DECLARE
     pk jsonb := '{}';
     new_key jsonb;
     prior jsonb;
+    field text;
     hidden text[];
     tx uuid;
     setting text;
@@ -517,22 +519,30 @@ BEGIN
         pk := CASE WHEN before ->> key_column IS NULL THEN public.threadline_key_of_v1(target_schema, target_name, rules, before)
             ELSE jsonb_build_object(key_column, before ->> key_column) END;
         IF pk <> new_key THEN
-            PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'DELETE', command, before, NULL, NULL);
-            PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'INSERT', command, NULL, after, NULL);
+            PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'DELETE', command, before, NULL, NULL, NULL);
+            PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'INSERT', command, NULL, after, NULL, NULL);
             RETURN 'moved';
         END IF;
     END IF;
 
     IF operation = 'UPDATE' THEN
+        prior := '{}';
         IF changed IS NULL THEN
-            SELECT array_agg(b.key ORDER BY b.key COLLATE "C"), jsonb_object_agg(b.key, before -> b.key) INTO changed, prior
-            FROM jsonb_each_text(before) b WHERE after ->> b.key IS DISTINCT FROM b.value;
-            -- The text of a jsonb value doesn't tell 1 from "1".
-            IF changed IS NULL OR before - changed <> after - changed THEN
+            -- A loop: a query over jsonb_each_text() takes three times as long.
+            FOREACH field IN ARRAY columns LOOP
+                IF before ->> field IS DISTINCT FROM after ->> field THEN
+                    changed := changed || field;
+                    prior := prior || jsonb_build_object(field, before -> field);
+                END IF;
+            END LOOP;
+            -- The text of a jsonb value doesn't tell 1 from "1", and there may be columns that are not known yet.
+            IF changed IS NULL OR after || prior <> before THEN
                 RETURN NULL;
             END IF;
         ELSE
-            SELECT coalesce(jsonb_object_agg(f, before -> f), '{}') INTO prior FROM unnest(changed) f;
+            FOREACH field IN ARRAY changed LOOP
+                prior := prior || jsonb_build_object(field, before -> field);
+            END LOOP;
         END IF;
         IF rules ?| '{exclude,except_columns,ignore_only}' THEN
             hidden := public.threadline_list_v1(rules, 'exclude');
@@ -667,7 +677,7 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION
-    public.threadline_record_v1(integer, text, text, jsonb, text, text, jsonb, jsonb, text[]),
+    public.threadline_record_v1(integer, text, text, jsonb, text, text, jsonb, jsonb, text[], text[]),
     public.threadline_record_rows_v1(integer, text, text, jsonb, text, jsonb[], jsonb[], jsonb[])
 FROM PUBLIC;
 
@@ -830,7 +840,7 @@ BEGIN
     END IF;
     PERFORM public.threadline_record_v1(target, target_schema, target_name, rules,
         CASE WHEN live IS NULL THEN 'DELETE' WHEN image IS NULL THEN 'INSERT' ELSE 'UPDATE' END, NULL, image, live,
-        CASE WHEN live IS NOT NULL AND image IS NOT NULL THEN changed END);
+        CASE WHEN live IS NOT NULL AND image IS NOT NULL THEN changed END, ARRAY(SELECT jsonb_object_keys(live) k ORDER BY k COLLATE "C"));
 END $$;
 
 -- What a statement trigger asks of its rows, as SQL, because only the trigger's own queries see them:
@@ -871,7 +881,7 @@ CREATE OR REPLACE FUNCTION public.threadline_record_gone_v1(
 LANGUAGE plpgsql SET row_security = off
 AS $$
 BEGIN
-    EXECUTE format('SELECT public.threadline_record_v1($1, $2, $3, $4, ''DELETE'', NULL, public.threadline_image_v1(t.*, $4), NULL, NULL) FROM ONLY %s t', relation)
+    EXECUTE format('SELECT public.threadline_record_v1($1, $2, $3, $4, ''DELETE'', NULL, public.threadline_image_v1(t.*, $4), NULL, NULL, NULL) FROM ONLY %s t', relation)
         USING target, target_schema, target_name, rules;
 END $$;
 
@@ -892,7 +902,7 @@ BEGIN
     ELSIF moment = 'BEFORE' THEN
         PERFORM public.threadline_record_gone_v1(target, target_schema, target_name, rules, relation);
     ELSIF relation = root THEN
-        PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'TRUNCATE', NULL, NULL, NULL, NULL);
+        PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'TRUNCATE', NULL, NULL, NULL, NULL, NULL);
     ELSE
         -- Truncating the whole table fires the partitions' triggers too, after its own line was written.
         SELECT op, transaction_id INTO newest FROM public.audit_changes
@@ -1180,7 +1190,7 @@ BEGIN
     IF level = 'statement' THEN
         PERFORM public.threadline_check_statement_level_v1(relation);
     END IF;
-    SELECT array_agg(a.attname::text ORDER BY a.attnum) INTO known
+    SELECT array_agg(a.attname::text ORDER BY a.attname COLLATE "C") INTO known
     FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped;
     bound := rules || public.threadline_bound_rules_v1(relation, keys, rules);
 
@@ -1216,11 +1226,11 @@ DECLARE
     table_schema CONSTANT text := %L;
     table_name CONSTANT text := %L;
     rules CONSTANT jsonb := %L::jsonb;
-    known_columns CONSTANT text[] := %L::text[];
+    known_columns CONSTANT text[] := %L::text[]; -- ordered by name
     key_deferrable CONSTANT boolean := %L;
 BEGIN
 %s
-END $bound$, registered.id, catalog.schema, catalog.name, bound, CASE WHEN hidden <> '{}' THEN known END,
+END $bound$, registered.id, catalog.schema, catalog.name, bound, known,
         EXISTS (SELECT FROM pg_index i WHERE i.indrelid = relation AND i.indisprimary AND NOT i.indimmediate), body));
     FOR wanted IN
         SELECT a.held_by, a.name FROM public.threadline_attached_v1(relation) a

@@ -1,5 +1,5 @@
 -- threadline: capture customers
--- fingerprint: 12a92b2cc0fb8c81
+-- fingerprint: 1f5364f1a570d234
 -- columns: id, password_hash, tax_id, updated_at
 -- redacted: password_hash, tax_id
 -- storage: public
@@ -11,7 +11,7 @@ SELECT "public".threadline_capture_v1(
     rules => '{"except_columns":["updated_at"],"exclude":["password_hash"],"mask":{"tax_id":"[REDACTED]"},"max_value_bytes":1000000,"redacted":["password_hash","tax_id"],"store_changed_from":true}',
     former_names => '{}',
     former_columns => '{}',
-    fingerprint => '12a92b2cc0fb8c81',
+    fingerprint => '1f5364f1a570d234',
     lock_timeout => '2s',
     body => $threadline$
 DECLARE
@@ -74,7 +74,7 @@ BEGIN
             changed := "public".threadline_differences_v1(OLD, NEW);
         END IF;
     END IF;
-    IF known_columns IS NOT NULL THEN
+    IF rules ? 'redacted' THEN
         IF coalesce(after, before) - known_columns <> '{}' THEN
             PERFORM "public".threadline_verify_columns_v1(TG_RELID, table_schema, table_name, rules, coalesce(after, before), known_columns);
         END IF;
@@ -90,10 +90,10 @@ BEGIN
     ELSIF age(OLD.xmin) > age(pg_current_xact_id()::xid) THEN
         command := OLD.cmax;
     END IF;
-    outcome := "public".threadline_record_v1(table_id, table_schema, table_name, rules, TG_OP, command, before, after, changed);
+    outcome := "public".threadline_record_v1(table_id, table_schema, table_name, rules, TG_OP, command, before, after, changed, known_columns);
     IF outcome IS NULL THEN
         outcome := "public".threadline_record_v1(table_id, table_schema, table_name, rules, TG_OP, command, before, after,
-            "public".threadline_differences_v1(OLD, NEW));
+            "public".threadline_differences_v1(OLD, NEW), known_columns);
     END IF;
 
     -- Two rows may live under a deferrable key: where one is deleted, the other one is the newest.

@@ -1,5 +1,5 @@
 -- threadline: capture invoice_lines
--- fingerprint: 7f720bb126a6e828
+-- fingerprint: 5084f5ba8a316353
 -- columns: invoice_id, position
 -- storage: public
 
@@ -10,7 +10,7 @@ SELECT "public".threadline_capture_v1(
     rules => '{"max_value_bytes":1000000,"store_changed_from":true}',
     former_names => '{}',
     former_columns => '{}',
-    fingerprint => '7f720bb126a6e828',
+    fingerprint => '5084f5ba8a316353',
     lock_timeout => '2s',
     body => $threadline$
 DECLARE
@@ -73,7 +73,7 @@ BEGIN
             changed := "public".threadline_differences_v1(OLD, NEW);
         END IF;
     END IF;
-    IF known_columns IS NOT NULL THEN
+    IF rules ? 'redacted' THEN
         IF coalesce(after, before) - known_columns <> '{}' THEN
             PERFORM "public".threadline_verify_columns_v1(TG_RELID, table_schema, table_name, rules, coalesce(after, before), known_columns);
         END IF;
@@ -89,10 +89,10 @@ BEGIN
     ELSIF age(OLD.xmin) > age(pg_current_xact_id()::xid) THEN
         command := OLD.cmax;
     END IF;
-    outcome := "public".threadline_record_v1(table_id, table_schema, table_name, rules, TG_OP, command, before, after, changed);
+    outcome := "public".threadline_record_v1(table_id, table_schema, table_name, rules, TG_OP, command, before, after, changed, known_columns);
     IF outcome IS NULL THEN
         outcome := "public".threadline_record_v1(table_id, table_schema, table_name, rules, TG_OP, command, before, after,
-            "public".threadline_differences_v1(OLD, NEW));
+            "public".threadline_differences_v1(OLD, NEW), known_columns);
     END IF;
 
     -- Two rows may live under a deferrable key: where one is deleted, the other one is the newest.

@@ -25,7 +25,7 @@ fn c30_the_recorder_can_not_be_called() {
     for call in [
         "threadline_open_v1(threadline_transaction_id_v1(), '', NULL, false)",
         "threadline_enter_v1(threadline_transaction_id_v1(), '', NULL, NULL, NULL, 'public', 'users')",
-        "threadline_record_v1(1, 'public', 'users', '{\"key\": [\"id\"]}', 'INSERT', NULL, NULL, '{\"id\": 1}', NULL)",
+        "threadline_record_v1(1, 'public', 'users', '{\"key\": [\"id\"]}', 'INSERT', NULL, NULL, '{\"id\": 1}', NULL, NULL)",
         "threadline_record_rows_v1(1, 'public', 'users', '{\"key\": [\"id\"]}', 'INSERT', NULL, ARRAY['{\"id\": 1}'::jsonb], NULL)",
         "threadline_record_gone_v1(1, 'public', 'users', '{}', 'users')",
         "threadline_truncate_v1(1, 'public', 'users', '{}', 'users', 'AFTER')",
