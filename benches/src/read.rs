@@ -96,7 +96,13 @@ pub(crate) fn run(server: &mut Server, scale: &Scale) -> Result<()> {
         scale.changes, scale.rounds, scale.questions
     ))?;
     let header = [
-        "", "baseline", "µs", "expected", "after", "reached", "range",
+        "",
+        "baseline",
+        "µs",
+        "expected",
+        "after",
+        "reached",
+        "middle half",
     ];
     let mut table = Table::new(&header);
     for (name, question, target) in QUESTIONS {

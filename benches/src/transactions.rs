@@ -90,7 +90,7 @@ fn print(scale: &Scale, samples: &[Vec<f64>]) -> Result<()> {
     ))?;
     let over = |variant: usize| overhead(&samples[variant], &samples[PLAIN]);
     let classic = over(CLASSIC);
-    let mut table = Table::new(&["", "µs", "expected", "after", "reached", "range"]);
+    let mut table = Table::new(&["", "µs", "expected", "after", "reached", "middle half"]);
     for place in [PLAIN, CLASSIC] {
         let micros = match place {
             PLAIN => format!("{:.0}", Spread::of(samples[PLAIN].clone()).median),

@@ -86,7 +86,7 @@ fn print(scale: &Scale, samples: &Samples) -> Result<()> {
     table.print()?;
 
     paragraph("Overhead against the classic trigger's:")?;
-    let mut table = Table::new(&["", "expected", "after", "reached", "range"]);
+    let mut table = Table::new(&["", "expected", "after", "reached", "middle half"]);
     for variant in ours() {
         for (place, operation) in OPERATIONS.into_iter().enumerate() {
             let ratio = ratio(&over(variant, place), &over(CLASSIC, place));
