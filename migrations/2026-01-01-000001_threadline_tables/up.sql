@@ -1,4 +1,4 @@
--- The five tables of the audit log, their indexes and the roles that read and prune them.
+-- The five tables of the audit log, their indexes, and the roles that read it, prune it and may bypass it.
 -- Everything here may run again: what exists is left alone, what is missing is added.
 
 -- Behind a migration that waits for the log, every writer of an audited table waits too.
@@ -22,6 +22,10 @@ CREATE TABLE IF NOT EXISTS public.audit_tables (
     former_columns jsonb NOT NULL DEFAULT '{}',
     -- Column -> the value that rows from before the column have; PostgreSQL forgets it when it rewrites the table.
     added_columns jsonb NOT NULL DEFAULT '{}',
+    -- How its rows are captured; see threadline_record_v1.
+    rules jsonb,
+    -- Columns that were ever stored only when they change: a missing one is read from an earlier change.
+    on_change text[] NOT NULL DEFAULT '{}',
     UNIQUE (table_schema, table_name)
 );
 
@@ -123,7 +127,7 @@ DO $$
 DECLARE
     wanted text;
 BEGIN
-    FOREACH wanted IN ARRAY ARRAY['threadline_reader', 'threadline_retention'] LOOP
+    FOREACH wanted IN ARRAY ARRAY['threadline_reader', 'threadline_retention', 'threadline_bypass'] LOOP
         BEGIN
             IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted) THEN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);

@@ -74,15 +74,37 @@ pub(crate) struct PolicyArguments {
     /// Columns whose changes alone are not recorded
     #[arg(long, value_name = "COLUMNS")]
     pub(crate) ignore_only: Vec<String>,
+    /// Columns stored only when they change
+    #[arg(long, value_name = "COLUMNS")]
+    pub(crate) on_change: Vec<String>,
     /// Refuse writes without an actor; `known` refuses anonymous ones too
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "any", value_name = "WHO")]
     pub(crate) require_actor: Option<Actor>,
+    /// What fires capture: each row, or each statement [default: row]
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) level: Option<Level>,
+    /// What TRUNCATE leaves: one line, a delete for each row, or a refusal [default: marker]
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) truncate: Option<Truncate>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Actor {
     Any,
     Known,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    Row,
+    Statement,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Truncate {
+    Marker,
+    Rows,
+    Refuse,
 }
 
 #[derive(Debug, Args)]

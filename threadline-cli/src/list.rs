@@ -3,12 +3,12 @@
 pub(crate) mod describe;
 mod names;
 
-use threadline::RequireActor;
 use threadline::capture::{
     CapturePlan, Columns, Identifier, Models, Placeholder, PlanError, Policy, TableName,
 };
+use threadline::{Level, RequireActor, Truncate};
 
-use crate::args::{Actor, GenerateArguments, PolicyArguments};
+use crate::args::{self, Actor, GenerateArguments, PolicyArguments};
 use crate::error::CliError;
 
 pub(crate) fn plans(
@@ -71,6 +71,7 @@ struct Rules<'a> {
     mask: Vec<Column>,
     except_columns: Vec<Column>,
     ignore_only: Vec<Column>,
+    on_change: Vec<Column>,
 }
 
 /// A column of one table, or of all.
@@ -87,6 +88,7 @@ impl<'a> Rules<'a> {
             mask: columns("--mask", &arguments.mask, tables)?,
             except_columns: columns("--except-columns", &arguments.except_columns, tables)?,
             ignore_only: columns("--ignore-only", &arguments.ignore_only, tables)?,
+            on_change: columns("--on-change", &arguments.on_change, tables)?,
         })
     }
 
@@ -101,10 +103,20 @@ impl<'a> Rules<'a> {
             store_changed_from: self.arguments.store_changed_from,
             except_columns: of(table, &self.except_columns),
             ignore_only: of(table, &self.ignore_only),
+            on_change: of(table, &self.on_change),
             require_actor: self.arguments.require_actor.map(|actor| match actor {
                 Actor::Any => RequireActor::Any,
                 Actor::Known => RequireActor::Known,
             }),
+            level: match self.arguments.level {
+                None | Some(args::Level::Row) => Level::Row,
+                Some(args::Level::Statement) => Level::Statement,
+            },
+            truncate: match self.arguments.truncate {
+                None | Some(args::Truncate::Marker) => Truncate::Marker,
+                Some(args::Truncate::Rows) => Truncate::Rows,
+                Some(args::Truncate::Refuse) => Truncate::Refuse,
+            },
         })
     }
 }

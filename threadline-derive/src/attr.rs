@@ -43,6 +43,8 @@ pub(crate) enum What {
     ReadOnly,
     StoreChangedFrom,
     RequireActor(Actor),
+    Level(Level),
+    Truncate(Truncate),
     MaskPlaceholder(LitStr),
     PrimaryKey(Vec<Ident>),
     Formerly(LitStr),
@@ -58,6 +60,19 @@ pub(crate) enum Actor {
     Known,
 }
 
+#[derive(Clone, Copy)]
+pub(crate) enum Level {
+    Row,
+    Statement,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Truncate {
+    Marker,
+    Rows,
+    Refuse,
+}
+
 /// The lists of columns, as they are spelt at the struct and in `Definition`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum List {
@@ -65,14 +80,16 @@ pub(crate) enum List {
     Exclude,
     Mask,
     IgnoreOnly,
+    OnChange,
 }
 
 impl List {
-    pub(crate) const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::ExceptColumns,
         Self::Exclude,
         Self::Mask,
         Self::IgnoreOnly,
+        Self::OnChange,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -81,6 +98,7 @@ impl List {
             Self::Exclude => "exclude",
             Self::Mask => "mask",
             Self::IgnoreOnly => "ignore_only",
+            Self::OnChange => "on_change",
         }
     }
 

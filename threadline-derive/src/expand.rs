@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::{Ident, Path, parse_quote};
 
-use crate::attr::{Actor, List, plain};
+use crate::attr::{Actor, Level, List, Truncate, plain};
 use crate::validate::{Model, Rules, redacted_key, undecodable};
 
 pub(crate) fn expand(model: &Model<'_>) -> TokenStream {
@@ -55,6 +55,8 @@ fn definition(model: &Model<'_>) -> TokenStream {
         read_only,
         store_changed_from,
         require_actor,
+        level,
+        truncate,
         mask_placeholder,
         columns,
         formerly,
@@ -83,6 +85,21 @@ fn definition(model: &Model<'_>) -> TokenStream {
         };
         quote!(.require_actor(::threadline::RequireActor::#actor))
     });
+    let level = level.map(|level| {
+        let level = match level {
+            Level::Row => quote!(Row),
+            Level::Statement => quote!(Statement),
+        };
+        quote!(.level(::threadline::Level::#level))
+    });
+    let truncate = truncate.map(|truncate| {
+        let truncate = match truncate {
+            Truncate::Marker => quote!(Marker),
+            Truncate::Rows => quote!(Rows),
+            Truncate::Refuse => quote!(Refuse),
+        };
+        quote!(.truncate(::threadline::Truncate::#truncate))
+    });
     let formerly = (!formerly.is_empty()).then(|| quote!(.formerly(&[#(#formerly),*])));
     let columns_formerly = (!columns_formerly.is_empty()).then(|| {
         let pairs = columns_formerly.iter().map(|(column, then)| {
@@ -106,6 +123,8 @@ fn definition(model: &Model<'_>) -> TokenStream {
             #(#lists)*
             #mask_placeholder
             #require_actor
+            #level
+            #truncate
             #formerly
             #columns_formerly
             #fill

@@ -9,7 +9,7 @@ pub(crate) use rules::{redacted_key, undecodable};
 use proc_macro2::Span;
 use syn::{Data, DeriveInput, GenericParam, Generics, Ident, LitStr, Path, Type, spanned::Spanned};
 
-use crate::attr::{Actor, Attrs, Field, List, plain};
+use crate::attr::{Actor, Attrs, Field, Level, List, Truncate, plain};
 use crate::ctxt::Ctxt;
 
 /// A model whose attributes hold together. Whether its columns exist is for rustc to say.
@@ -32,6 +32,8 @@ pub(crate) struct Rules {
     pub(crate) read_only: bool,
     pub(crate) store_changed_from: bool,
     pub(crate) require_actor: Option<Actor>,
+    pub(crate) level: Option<Level>,
+    pub(crate) truncate: Option<Truncate>,
     pub(crate) mask_placeholder: Option<LitStr>,
     pub(crate) columns: Vec<Listed>,
     pub(crate) formerly: Vec<LitStr>,

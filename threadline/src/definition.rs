@@ -10,6 +10,31 @@ pub enum RequireActor {
     Known,
 }
 
+/// What fires the capture of a table's writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Level {
+    /// A trigger for each row.
+    #[default]
+    Row,
+    /// A trigger for each statement: the same records at a fraction of the cost for writes of many rows. Not for
+    /// partitioned tables, nor for those that take part in inheritance.
+    Statement,
+}
+
+/// What TRUNCATE of a table leaves in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Truncate {
+    /// One line for the table; rows read as gone.
+    #[default]
+    Marker,
+    /// A delete for each row, with what it was.
+    Rows,
+    /// Nothing: it is refused.
+    Refuse,
+}
+
 /// The capture rules of one model, as its `#[audited(…)]` attributes state them.
 ///
 /// The derive fills this in; by hand it is only needed for a model that can't use the derive.
@@ -45,8 +70,14 @@ pub struct Definition {
     pub mask_placeholder: Option<&'static str>,
     /// Columns whose changes alone are not recorded.
     pub ignore_only: &'static [&'static str],
+    /// Columns stored only when they change.
+    pub on_change: &'static [&'static str],
     /// Whether a write without an actor is refused.
     pub require_actor: Option<RequireActor>,
+    /// What fires capture.
+    pub level: Level,
+    /// What TRUNCATE leaves in the log.
+    pub truncate: Truncate,
     /// Former names of the table, newest first.
     pub formerly: &'static [&'static str],
     /// Former names of columns: (column, former name).
@@ -80,7 +111,10 @@ impl Definition {
             mask: &[],
             mask_placeholder: None,
             ignore_only: &[],
+            on_change: &[],
             require_actor: None,
+            level: Level::Row,
+            truncate: Truncate::Marker,
             formerly: &[],
             columns_formerly: &[],
             fill: &[],
@@ -123,6 +157,18 @@ impl Definition {
         }
     }
 
+    /// What fires capture.
+    #[must_use]
+    pub const fn level(self, level: Level) -> Self {
+        Self { level, ..self }
+    }
+
+    /// What TRUNCATE leaves in the log.
+    #[must_use]
+    pub const fn truncate(self, truncate: Truncate) -> Self {
+        Self { truncate, ..self }
+    }
+
     setters! {
         /// Columns left out of `changed_fields` and `changed_from`.
         except_columns: &'static str;
@@ -132,6 +178,8 @@ impl Definition {
         mask: &'static str;
         /// Columns whose changes alone are not recorded.
         ignore_only: &'static str;
+        /// Columns stored only when they change.
+        on_change: &'static str;
         /// Former names of the table, newest first.
         formerly: &'static str;
         /// Former names of columns: (column, former name).

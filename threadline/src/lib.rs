@@ -73,7 +73,7 @@ pub mod record;
 pub mod schema;
 
 pub use audited::Audited;
-pub use definition::{Definition, RequireActor};
+pub use definition::{Definition, Level, RequireActor, Truncate};
 #[cfg(feature = "migrations")]
 pub use migrations::MIGRATIONS;
 pub use query::change_columns as change;

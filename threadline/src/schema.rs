@@ -98,6 +98,8 @@ diesel::table! {
         redacted -> Jsonb,
         former_columns -> Jsonb,
         added_columns -> Jsonb,
+        rules -> Nullable<Jsonb>,
+        on_change -> Array<Text>,
     }
 }
 

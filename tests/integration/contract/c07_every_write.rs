@@ -258,7 +258,7 @@ fn c07_a_write_to_a_partition_is_captured() {
     assert_eq!(lines(&db, "events"), ["insert 1", "update 1", "delete 1"]);
 }
 
-/// Fails if threadline_append_v1 writes the line in a session of its own, through dblink.
+/// Fails if threadline_record_v1 writes the line in a session of its own, through dblink.
 #[test]
 fn c07_a_rolled_back_transaction_leaves_nothing() {
     let db = items();

@@ -114,7 +114,7 @@ fn c10_a_change_that_json_does_not_show_is_a_change() {
 
 const TWO: &str = "name text, touched integer, seen integer";
 
-/// Fails without `exclude` in `changed <@ (exclude || ignore_only)` of threadline_record_v1.
+/// Fails without `hidden` in `changed <@ (hidden || …)` of threadline_record_v1.
 #[test]
 fn c10_an_update_of_excluded_columns_only_is_not_recorded() {
     let definition = ITEM.exclude(&["touched", "seen"]);
@@ -127,7 +127,7 @@ fn c10_an_update_of_excluded_columns_only_is_not_recorded() {
     assert_eq!(fields, json!(["name"]));
 }
 
-/// Fails with `hidden` instead of `exclude` in `changed <@ (exclude || ignore_only)` of threadline_record_v1.
+/// Fails if `hidden` has the `except_columns` already in `changed <@ (hidden || …)` of threadline_record_v1.
 #[test]
 fn c10_an_update_of_except_columns_only_is_recorded_without_changed_fields() {
     let definition = ITEM.except_columns(&["touched"]);
@@ -140,7 +140,7 @@ fn c10_an_update_of_except_columns_only_is_recorded_without_changed_fields() {
     );
 }
 
-/// Fails with `hidden` instead of `exclude` in `changed <@ (exclude || ignore_only)` of threadline_record_v1.
+/// Fails if `hidden` has the `except_columns` already in `changed <@ (hidden || …)` of threadline_record_v1.
 #[test]
 fn c10_an_update_of_except_and_excluded_columns_is_recorded() {
     let definition = ITEM.except_columns(&["touched"]).exclude(&["seen"]);
@@ -152,14 +152,14 @@ fn c10_an_update_of_except_and_excluded_columns_is_recorded() {
     );
 }
 
-/// Fails without `ignore_only` in `changed <@ (exclude || ignore_only)` of threadline_record_v1.
+/// Fails without the `ignore_only` in `changed <@ (hidden || …)` of threadline_record_v1.
 #[test]
 fn c10_an_update_of_ignored_columns_only_is_not_recorded() {
     let definition = ITEM.ignore_only(&["touched"]);
     assert_eq!(recorded(definition, TWO, "'a', 1, 1", "touched = 2"), None);
 }
 
-/// Fails with `&&` instead of `<@` in `changed <@ (exclude || ignore_only)` of threadline_record_v1.
+/// Fails with `&&` instead of `<@` in `changed <@ (hidden || …)` of threadline_record_v1.
 #[test]
 fn c10_an_update_of_ignored_and_other_columns_is_recorded_whole() {
     let definition = ITEM.ignore_only(&["touched"]);

@@ -204,7 +204,7 @@ fn c13_a_trigger_that_resets_the_session() {
     }
 }
 
-/// Fails if threadline_append_v1 takes the state '-' for one of nested events too, without `AND NOT nested`.
+/// Fails if threadline_open_v1 takes the state '-' for one of nested events too, without `NOT nested AND`.
 #[test]
 fn c13_a_transaction_that_had_captured_before() {
     for name in NAMES {
@@ -217,7 +217,7 @@ fn c13_a_transaction_that_had_captured_before() {
     }
 }
 
-/// Fails without `stack LIKE …` in threadline_append_v1: no trigger is involved.
+/// Fails without `stack LIKE …` in threadline_enter_v1: no trigger is involved.
 #[test]
 fn c13_a_row_written_by_a_function_of_the_statement() {
     for statement in [
@@ -242,7 +242,7 @@ fn c13_a_row_written_by_a_function_of_the_statement() {
     }
 }
 
-/// Rows are only read again after nested writes. Fails with one `\n` less in `stack LIKE …` of threadline_append_v1.
+/// Rows are only read again after nested writes. Fails without the `\n` in `stack LIKE …` of threadline_enter_v1.
 #[test]
 fn c13_plain_statements_are_not_taken_for_nested_ones() {
     let db = TestDb::new();

@@ -32,7 +32,7 @@ fn user(id: &str) -> Value {
     json!({"type": "user", "id": id})
 }
 
-/// Fails when `threadline_append_v1` doesn't read `threadline.actor_ref`.
+/// Fails when `threadline_record_v1` doesn't read `threadline.actor_ref`.
 #[test]
 fn c23_the_actor_is_the_transactions() {
     let db = db();
@@ -111,7 +111,7 @@ fn c23_the_context_is_stored_on_the_transaction() {
     assert_eq!(rows(&mut db.auditor(), query), [expected.clone(), expected]);
 }
 
-/// Fails without the UPDATE of `actor_ref` in `threadline_open_v1`, and when `threadline_append_v1` compares `known` without
+/// Fails without the UPDATE of `actor_ref` in `threadline_open_v1`, and when `threadline_record_v1` compares `known` without
 /// the actor.
 #[test]
 fn c23_a_late_actor_is_taken() {
@@ -137,7 +137,7 @@ fn c23_a_late_actor_is_taken() {
     assert_eq!(actors(&db).len(), 5);
 }
 
-/// Fails when `threadline_append_v1` compares `known` without the actor.
+/// Fails when `threadline_record_v1` compares `known` without the actor.
 #[test]
 fn c23_a_late_actor_that_is_rolled_back_was_none() {
     let db = db();

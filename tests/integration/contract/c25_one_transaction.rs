@@ -98,7 +98,7 @@ fn own_id(conn: &mut PgConnection) -> String {
     id.as_str().unwrap().to_owned()
 }
 
-/// Fails when `threadline_append_v1` files under the id in the setting: `tx := left(known, 36)::uuid`.
+/// Fails when `threadline_record_v1` files under the id in the setting: `tx := left(known, 36)::uuid`.
 #[test]
 fn c25_a_forged_setting_files_nothing_under_another_transaction() {
     let db = db();
@@ -182,7 +182,7 @@ fn c25_the_id_is_the_start_and_the_transaction_id() {
     let own = own_id(&mut app);
     let facts = rows(
         &mut app,
-        "SELECT (extract(epoch FROM now()) * 1000000)::bigint AS start, pg_current_xact_id()::text AS xid",
+        "SELECT (extract(epoch FROM now() - timestamptz '2000-01-01Z') * 1000000)::bigint AS start, pg_current_xact_id()::text AS xid",
     );
     execute(&mut app, "INSERT INTO t VALUES (1); COMMIT");
     let stored = rows(

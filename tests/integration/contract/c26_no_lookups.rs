@@ -74,7 +74,7 @@ fn failures(db: &TestDb) -> Vec<String> {
     })
 }
 
-/// Fails when any path of a plain write reads the log, such as a lookup of the transaction in `threadline_append_v1`.
+/// Fails when any path of a plain write reads the log, such as a lookup of the transaction in `threadline_record_v1`.
 #[test]
 fn c26_a_write_reads_and_updates_nothing_of_the_log() {
     let db = TestDb::new();

@@ -43,7 +43,7 @@ macro_rules! describe_tuples {
 
 describe_tuples!(A B C);
 describe_tuples!(A B C D E F G H I J K L);
-describe_tuples!(A B C D E F G H I J K L M);
+describe_tuples!(A B C D E F G H I J K L M N O);
 describe_tuples!(A B C D E F G H I J K L M N);
 
 fn in_diesel<T: Table<AllColumns: Describe>>(conn: &mut PgConnection) -> BTreeSet<Described> {

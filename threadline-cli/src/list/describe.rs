@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use threadline::RequireActor;
 use threadline::capture::{CapturePlan, Identifier, Key, Placeholder, TableName};
+use threadline::{Level, RequireActor, Truncate};
 
 pub(crate) fn plan(plan: &CapturePlan) -> String {
     let policy = plan.policy();
@@ -28,10 +28,21 @@ pub(crate) fn plan(plan: &CapturePlan) -> String {
     if !policy.ignore_only.is_empty() {
         let _ = write!(line, " ignore_only={}", list(&policy.ignore_only));
     }
+    if !policy.on_change.is_empty() {
+        let _ = write!(line, " on_change={}", list(&policy.on_change));
+    }
     match policy.require_actor {
         None => {}
         Some(RequireActor::Known) => line += " require_actor=known",
         Some(_) => line += " require_actor",
+    }
+    if policy.level == Level::Statement {
+        line += " level=statement";
+    }
+    match policy.truncate {
+        Truncate::Rows => line += " truncate=rows",
+        Truncate::Refuse => line += " truncate=refuse",
+        _ => {}
     }
     line
 }

@@ -5,7 +5,7 @@ use syn::spanned::Spanned;
 use syn::{Expr, ExprLit, Ident, Lit, LitStr, Meta, MetaNameValue, Token};
 
 use super::keyword::{ColumnWord, StructWord};
-use super::{Actor, Statement, What, json, plain};
+use super::{Actor, Level, Statement, Truncate, What, json, plain};
 use crate::ctxt::Ctxt;
 
 pub(super) fn at_struct(ctxt: &Ctxt, word: StructWord, meta: &Meta) -> syn::Result<Vec<Statement>> {
@@ -14,6 +14,18 @@ pub(super) fn at_struct(ctxt: &Ctxt, word: StructWord, meta: &Meta) -> syn::Resu
         StructWord::ReadOnly => flag(meta).map(|()| What::ReadOnly),
         StructWord::StoreChangedFrom => flag(meta).map(|()| What::StoreChangedFrom),
         StructWord::RequireActor => require_actor(meta).map(What::RequireActor),
+        StructWord::Level => {
+            let words = [("row", Level::Row), ("statement", Level::Statement)];
+            choice(meta, &words).map(What::Level)
+        }
+        StructWord::Truncate => {
+            let words = [
+                ("marker", Truncate::Marker),
+                ("rows", Truncate::Rows),
+                ("refuse", Truncate::Refuse),
+            ];
+            choice(meta, &words).map(What::Truncate)
+        }
         StructWord::PrimaryKey => columns(meta).map(What::PrimaryKey),
         StructWord::MaskPlaceholder => {
             let text = text(value(meta, r#""[REDACTED]""#)?)?;
@@ -97,25 +109,46 @@ fn flag(meta: &Meta) -> syn::Result<()> {
 }
 
 fn require_actor(meta: &Meta) -> syn::Result<Actor> {
-    let known = match meta {
-        Meta::Path(_) => return Ok(Actor::Any),
-        Meta::NameValue(MetaNameValue { value, .. }) => match value {
-            Expr::Path(path) => path.path.is_ident("known"),
-            Expr::Lit(ExprLit {
-                lit: Lit::Str(text),
-                ..
-            }) => text.value() == "known",
-            _ => false,
-        },
-        Meta::List(_) => false,
-    };
-    if known {
+    if matches!(meta, Meta::Path(_)) {
+        return Ok(Actor::Any);
+    }
+    if word(meta).is_some_and(|word| word == "known") {
         return Ok(Actor::Known);
     }
     Err(syn::Error::new_spanned(
         meta,
         "write `require_actor` for any actor, or `require_actor = known` for one that has an id",
     ))
+}
+
+/// `name = word`, where a word in quotes is as good.
+fn word(meta: &Meta) -> Option<String> {
+    match meta {
+        Meta::NameValue(MetaNameValue { value, .. }) => match value {
+            Expr::Path(path) => path.path.get_ident().map(plain),
+            Expr::Lit(ExprLit {
+                lit: Lit::Str(text),
+                ..
+            }) => Some(text.value()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// `name = word`, for one of these words.
+fn choice<T: Copy>(meta: &Meta, words: &[(&str, T)]) -> syn::Result<T> {
+    let said = word(meta);
+    let found = words
+        .iter()
+        .find(|(word, _)| said.as_deref() == Some(*word));
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let known: Vec<_> = words
+            .iter()
+            .map(|(word, _)| format!("`{} = {word}`", name(meta)))
+            .collect();
+        syn::Error::new_spanned(meta, format!("write {}", known.join(" or ")))
+    })
 }
 
 /// `word(a, b)`.

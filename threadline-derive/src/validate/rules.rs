@@ -3,7 +3,7 @@ use syn::Ident;
 
 use super::text::{placeholder, sql_name};
 use super::{Listed, Rules};
-use crate::attr::{Statement, What, plain};
+use crate::attr::{List, Statement, What, plain};
 use crate::ctxt::Ctxt;
 
 /// The longest key that `threadline::audited::KeyColumns` is implemented for.
@@ -90,6 +90,8 @@ impl Checker<'_> {
             What::ReadOnly => once(&mut rules.read_only, "read_only"),
             What::StoreChangedFrom => once(&mut rules.store_changed_from, "store_changed_from"),
             What::RequireActor(actor) => set(&mut rules.require_actor, actor, "require_actor"),
+            What::Level(level) => set(&mut rules.level, level, "level"),
+            What::Truncate(truncate) => set(&mut rules.truncate, truncate, "truncate"),
             What::MaskPlaceholder(text) => {
                 placeholder(&text)?;
                 set(&mut rules.mask_placeholder, text, "mask_placeholder")
@@ -135,6 +137,13 @@ impl Checker<'_> {
             if old.list == new.list {
                 return Err(listed_twice(&new.column, new.list.name()));
             }
+            let lists = [old.list, new.list];
+            if lists.contains(&List::OnChange) && lists.iter().any(|list| list.redacts()) {
+                return Err(format!(
+                    "column `{}` is redacted and in `on_change`; keep one: what is never stored has no earlier value to read",
+                    plain(&new.column)
+                ));
+            }
             if old.list.redacts() && new.list.redacts() {
                 return Err(format!(
                     "column `{}` is in both `exclude` and `mask`; keep one: `exclude` drops the column, `mask` keeps its name",
@@ -170,6 +179,8 @@ fn capture_rule(what: &What) -> Option<&'static str> {
     match what {
         What::StoreChangedFrom => Some("store_changed_from"),
         What::RequireActor(_) => Some("require_actor"),
+        What::Level(_) => Some("level"),
+        What::Truncate(_) => Some("truncate"),
         What::MaskPlaceholder(_) => Some("mask_placeholder"),
         What::Column(list, _) => Some(list.name()),
         What::ReadOnly

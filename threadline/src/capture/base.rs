@@ -7,26 +7,42 @@ use super::{Identifier, Literal, Storage};
 pub const REVISION: u32 = 1;
 
 /// The migrations of the audit schema, in order: up and down.
-const PARTS: [(&str, &str); 5] = [
+const PARTS: [(&str, &str); 9] = [
     (
         include_str!("../../migrations/2026-01-01-000001_threadline_tables/up.sql"),
         include_str!("../../migrations/2026-01-01-000001_threadline_tables/down.sql"),
     ),
     (
-        include_str!("../../migrations/2026-01-01-000002_threadline_record/up.sql"),
-        include_str!("../../migrations/2026-01-01-000002_threadline_record/down.sql"),
+        include_str!("../../migrations/2026-01-01-000002_threadline_transaction/up.sql"),
+        include_str!("../../migrations/2026-01-01-000002_threadline_transaction/down.sql"),
     ),
     (
-        include_str!("../../migrations/2026-01-01-000003_threadline_capture/up.sql"),
-        include_str!("../../migrations/2026-01-01-000003_threadline_capture/down.sql"),
+        include_str!("../../migrations/2026-01-01-000003_threadline_action/up.sql"),
+        include_str!("../../migrations/2026-01-01-000003_threadline_action/down.sql"),
     ),
     (
-        include_str!("../../migrations/2026-01-01-000004_threadline_policy/up.sql"),
-        include_str!("../../migrations/2026-01-01-000004_threadline_policy/down.sql"),
+        include_str!("../../migrations/2026-01-01-000004_threadline_change/up.sql"),
+        include_str!("../../migrations/2026-01-01-000004_threadline_change/down.sql"),
     ),
     (
-        include_str!("../../migrations/2026-01-01-000005_threadline_read/up.sql"),
-        include_str!("../../migrations/2026-01-01-000005_threadline_read/down.sql"),
+        include_str!("../../migrations/2026-01-01-000005_threadline_image/up.sql"),
+        include_str!("../../migrations/2026-01-01-000005_threadline_image/down.sql"),
+    ),
+    (
+        include_str!("../../migrations/2026-01-01-000006_threadline_check/up.sql"),
+        include_str!("../../migrations/2026-01-01-000006_threadline_check/down.sql"),
+    ),
+    (
+        include_str!("../../migrations/2026-01-01-000007_threadline_policy/up.sql"),
+        include_str!("../../migrations/2026-01-01-000007_threadline_policy/down.sql"),
+    ),
+    (
+        include_str!("../../migrations/2026-01-01-000008_threadline_protect/up.sql"),
+        include_str!("../../migrations/2026-01-01-000008_threadline_protect/down.sql"),
+    ),
+    (
+        include_str!("../../migrations/2026-01-01-000009_threadline_read/up.sql"),
+        include_str!("../../migrations/2026-01-01-000009_threadline_read/down.sql"),
     ),
 ];
 

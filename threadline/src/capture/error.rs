@@ -22,16 +22,26 @@ pub enum PlanError {
         /// The column.
         column: String,
     },
+    /// A column that is redacted and stored only when it changes.
+    #[error(
+        "table `{table}`: column `{column}` is redacted and in `on_change`; keep one: what is never stored has no earlier value to read"
+    )]
+    RedactedOnChange {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+    },
     /// A key column that is redacted.
     #[error(
-        "table `{table}`: key column `{column}` can't be in `{list}`: history finds rows by it; redact another column or declare another key"
+        "table `{table}`: key column `{column}` can't be in `{list}`: history finds rows by it; name another column or declare another key"
     )]
     RedactedKey {
         /// The table.
         table: String,
         /// The key column.
         column: String,
-        /// `exclude` or `mask`.
+        /// `exclude`, `mask` or `on_change`.
         list: &'static str,
     },
     /// A placeholder that can't be told from data, or can't be printed.

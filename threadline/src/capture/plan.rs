@@ -87,7 +87,10 @@ impl CapturePlan {
             store_changed_from: definition.store_changed_from,
             except_columns: columns(definition.except_columns.iter().copied())?,
             ignore_only: columns(definition.ignore_only.iter().copied())?,
+            on_change: columns(definition.on_change.iter().copied())?,
             require_actor: definition.require_actor,
+            level: definition.level,
+            truncate: definition.truncate,
         };
         Self {
             table,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Identifier, PlanError, TableName};
-use crate::definition::RequireActor;
+use crate::definition::{Level, RequireActor, Truncate};
 
 /// What stands for a masked value: 1 to 200 characters, none of them a control character.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +63,14 @@ pub struct Policy {
     pub except_columns: Columns,
     /// Columns whose changes alone are not recorded.
     pub ignore_only: Columns,
+    /// Columns stored only when they change.
+    pub on_change: Columns,
     /// Whether a write without an actor is refused.
     pub require_actor: Option<RequireActor>,
+    /// What fires capture.
+    pub level: Level,
+    /// What TRUNCATE leaves in the log.
+    pub truncate: Truncate,
 }
 
 impl Policy {
@@ -76,7 +82,18 @@ impl Policy {
                 column: column.as_str().to_owned(),
             });
         }
-        for (list, columns) in [("exclude", &self.exclude), ("mask", &self.mask)] {
+        let redacted = self.exclude.union(&self.mask).cloned().collect::<Columns>();
+        if let Some(column) = self.on_change.intersection(&redacted).next() {
+            return Err(PlanError::RedactedOnChange {
+                table: table.to_string(),
+                column: column.as_str().to_owned(),
+            });
+        }
+        for (list, columns) in [
+            ("exclude", &self.exclude),
+            ("mask", &self.mask),
+            ("on_change", &self.on_change),
+        ] {
             if let Some(column) = key.iter().find(|column| columns.contains(column)) {
                 return Err(PlanError::RedactedKey {
                     table: table.to_string(),

@@ -2,12 +2,17 @@
 
 use std::fmt::Write as _;
 
+use serde_json::{Map, Value};
+
 use super::name::dollar_quoted;
 use super::{CapturePlan, Identifier, Key, Literal, Storage};
-use crate::definition::RequireActor;
+use crate::definition::{Level, RequireActor, Truncate};
 
-/// The trigger function's body; `:name` stands for an identifier or a literal of the plan.
-const TRIGGER: &str = include_str!("trigger.sql");
+/// The body of the function of a row trigger; `:name` stands for what [`CapturePlan::body`] fills in.
+const ROW: &str = include_str!("trigger.sql");
+
+/// The body of the function of statement triggers.
+const STATEMENT: &str = include_str!("statement.sql");
 
 /// Values above this many bytes are left out of the log, which keeps their digest instead.
 const MAX_VALUE_BYTES: usize = 1_000_000;
@@ -28,8 +33,7 @@ impl CapturePlan {
     relation => {relation},
     target => {target},
     key_columns => {key},
-    redacted => {redacted},
-    listed_columns => {listed},
+    rules => {rules},
     former_names => {former_names},
     former_columns => {former_columns},
     fingerprint => '{fingerprint}',
@@ -39,12 +43,11 @@ impl CapturePlan {
             storage = storage.schema(),
             relation = self.relation(),
             target = Literal(&self.table().to_string()),
-            redacted = Literal(&self.redacted()),
-            listed = array(self.listed()),
+            rules = Literal(&self.rules().to_string()),
             former_names = array(self.formerly()),
             former_columns = Literal(&self.former_columns()),
             fingerprint = self.fingerprint(),
-            body = dollar_quoted("threadline", &format!("\n{}", self.trigger_body(storage))),
+            body = dollar_quoted("threadline", &format!("\n{}", self.body(storage))),
         )
     }
 
@@ -63,7 +66,7 @@ impl CapturePlan {
     #[must_use]
     pub fn fingerprint(&self) -> String {
         // Made of what is rendered, so that a new version of the trigger's body is a change of every plan.
-        let text = format!("{self:?}{}", self.trigger_body(&Storage::default()));
+        let text = format!("{self:?}{}", self.body(&Storage::default()));
         let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
@@ -74,87 +77,90 @@ impl CapturePlan {
         format!("to_regclass({})", Literal(&self.table().sql()))
     }
 
-    fn trigger_body(&self, storage: &Storage) -> String {
-        let policy = self.policy();
-        let storage = storage.schema().to_string();
-        let require_actor = match policy.require_actor {
-            None => "NULL",
-            Some(RequireActor::Any) => "'any'",
-            Some(RequireActor::Known) => "'known'",
+    fn body(&self, storage: &Storage) -> String {
+        let template = match self.policy().level {
+            Level::Row => ROW,
+            Level::Statement => STATEMENT,
         };
-        fill(TRIGGER, |name| {
-            Some(match name {
-                "storage" => storage.clone(),
-                "exclude" => array(&policy.exclude),
-                "mask" => Literal(&self.mask()).to_string(),
-                "except_columns" => array(&policy.except_columns),
-                "ignore_only" => array(&policy.ignore_only),
-                "store_changed_from" => policy.store_changed_from.to_string(),
-                "require_actor" => require_actor.to_owned(),
-                "redacted" => array(policy.exclude.union(&policy.mask)),
-                "max_value_bytes" => MAX_VALUE_BYTES.to_string(),
-                _ => return None,
-            })
+        fill(template, |name| match name {
+            "storage" => Some(storage.schema().to_string()),
+            "max_value_bytes" => Some(MAX_VALUE_BYTES.to_string()),
+            _ => None,
         })
     }
 
-    /// Masked columns with their placeholder, as JSON.
-    fn mask(&self) -> String {
-        let placeholder = self.policy().placeholder.as_str();
-        json_object(
-            self.policy()
-                .mask
-                .iter()
-                .map(|column| (column, placeholder.into())),
-        )
-    }
-
-    /// Masked columns with their placeholder, excluded ones with null, as JSON.
-    fn redacted(&self) -> String {
+    /// The policy as the recorder reads it: what doesn't apply is absent. What only the catalog knows is added when the
+    /// migration runs.
+    fn rules(&self) -> Value {
         let policy = self.policy();
-        let masked = policy
-            .mask
-            .iter()
-            .map(|c| (c, policy.placeholder.as_str().into()));
-        let excluded = policy.exclude.iter().map(|c| (c, serde_json::Value::Null));
-        json_object(masked.chain(excluded))
-    }
-
-    /// Every column that the rules name, to be looked up when the migration runs.
-    fn listed(&self) -> Vec<&Identifier> {
-        let policy = self.policy();
-        let lists = [
-            &policy.exclude,
-            &policy.mask,
-            &policy.except_columns,
-            &policy.ignore_only,
+        let mut rules = Map::new();
+        rules.insert("max_value_bytes".to_owned(), MAX_VALUE_BYTES.into());
+        let redacted = policy.exclude.union(&policy.mask).cloned().collect();
+        for (name, columns) in [
+            ("exclude", &policy.exclude),
+            ("redacted", &redacted),
+            ("except_columns", &policy.except_columns),
+            ("ignore_only", &policy.ignore_only),
+            ("on_change", &policy.on_change),
+        ] {
+            if !columns.is_empty() {
+                let names = columns.iter().map(Identifier::as_str);
+                rules.insert(name.to_owned(), names.collect());
+            }
+        }
+        if !policy.mask.is_empty() {
+            let placeholder = policy.placeholder.as_str();
+            let mask = policy.mask.iter().map(|c| (c.as_str(), placeholder));
+            rules.insert("mask".to_owned(), mask.collect());
+        }
+        if policy.store_changed_from {
+            rules.insert("store_changed_from".to_owned(), true.into());
+        }
+        let words = [
+            (
+                "require_actor",
+                policy.require_actor.map(|required| match required {
+                    RequireActor::Any => "any",
+                    RequireActor::Known => "known",
+                }),
+            ),
+            (
+                "level",
+                match policy.level {
+                    Level::Row => None,
+                    Level::Statement => Some("statement"),
+                },
+            ),
+            (
+                "truncate",
+                match policy.truncate {
+                    Truncate::Marker => None,
+                    Truncate::Rows => Some("rows"),
+                    Truncate::Refuse => Some("refuse"),
+                },
+            ),
         ];
-        let mut listed: Vec<_> = lists.into_iter().flatten().collect();
-        listed.sort();
-        listed.dedup();
-        listed
+        for (name, word) in words {
+            if let Some(word) = word {
+                rules.insert(name.to_owned(), word.into());
+            }
+        }
+        rules.into()
     }
 
     /// Columns with their former names, newest first, as JSON.
     fn former_columns(&self) -> String {
-        let mut names = serde_json::Map::new();
+        let mut names = Map::new();
         for (column, former) in self.columns_formerly() {
             let list = names
                 .entry(column.as_str())
-                .or_insert_with(|| serde_json::Value::Array(Vec::new()));
-            if let serde_json::Value::Array(list) = list {
+                .or_insert_with(|| Value::Array(Vec::new()));
+            if let Value::Array(list) = list {
                 list.push(former.as_str().into());
             }
         }
-        serde_json::Value::Object(names).to_string()
+        Value::Object(names).to_string()
     }
-}
-
-fn json_object<'a>(entries: impl Iterator<Item = (&'a Identifier, serde_json::Value)>) -> String {
-    let object: serde_json::Map<_, _> = entries
-        .map(|(column, value)| (column.as_str().to_owned(), value))
-        .collect();
-    serde_json::Value::Object(object).to_string()
 }
 
 /// A text[] literal.

@@ -6,7 +6,7 @@ DECLARE
 BEGIN
     SELECT string_agg(t.tgrelid::regclass::text, ', ') INTO captured
     FROM pg_catalog.pg_trigger t
-    WHERE t.tgname = '!threadline' AND t.tgparentid = 0;
+    WHERE t.tgname ~ '^!threadline(_insert)?$' AND t.tgparentid = 0;
     IF captured IS NOT NULL THEN
         RAISE EXCEPTION E'threadline: still captured: %\nRevert the capture migrations of these tables first.', captured;
     END IF;
@@ -20,6 +20,7 @@ END $$;
 DROP FUNCTION public.threadline_decode(anyelement, regclass, jsonb, jsonb);
 DROP FUNCTION public.threadline_as_of(regclass, jsonb, timestamptz);
 DROP FUNCTION public.threadline_state(public.audit_changes);
+DROP FUNCTION public.threadline_whole(public.audit_changes);
 DROP FUNCTION public.threadline_changes(regclass);
 DROP FUNCTION public.threadline_history(regclass, jsonb);
 DROP FUNCTION public.threadline_previous(integer, jsonb[], bigint);
@@ -28,44 +29,71 @@ DROP FUNCTION public.threadline_keys(integer, jsonb);
 DROP FUNCTION public.threadline_key(regclass, jsonb);
 DROP FUNCTION public.threadline_table(regclass);
 
+DROP TRIGGER IF EXISTS threadline_end_gap ON public.audit_tables;
+DO $$
+DECLARE
+    guarded regclass;
+BEGIN
+    FOR guarded IN
+        SELECT tgrelid FROM pg_trigger
+        WHERE tgname LIKE 'threadline\_guard%' AND tgparentid = 0 AND tgfoid = 'public.threadline_guard_v1()'::regprocedure
+    LOOP
+        EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard ON %s', guarded);
+        EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard_truncate ON %s', guarded);
+    END LOOP;
+END $$;
+
+DROP FUNCTION public.threadline_end_gap_v1();
+DROP FUNCTION public.threadline_bypass_v1(integer, text, text);
+DROP FUNCTION public.threadline_protect_v1();
+DROP FUNCTION public.threadline_guard_v1();
+
+DROP FUNCTION public.threadline_detach(regclass);
 DROP FUNCTION public.threadline_release_v1(regclass, text, text);
-DROP FUNCTION public.threadline_capture_v1(regclass, text, text[], jsonb, text[], text[], jsonb, text, text, text);
+DROP FUNCTION public.threadline_capture_v1(regclass, text, text[], jsonb, text[], jsonb, text, text, text);
+DROP FUNCTION public.threadline_attached_v1(regclass);
+DROP FUNCTION public.threadline_triggers_v1(regclass, jsonb);
+
+DROP FUNCTION public.threadline_check_statement_level_v1(regclass);
+DROP FUNCTION public.threadline_bound_rules_v1(regclass, text[], jsonb);
+DROP FUNCTION public.threadline_as_text_v1(oid);
 DROP FUNCTION public.threadline_added_columns_v1(regclass, text[]);
 DROP FUNCTION public.threadline_check_redaction_v1(regclass, text[], text[]);
 DROP FUNCTION public.threadline_checked_key_v1(regclass, text[]);
 DROP FUNCTION public.threadline_key_type_v1(oid, integer, oid);
 
-DROP FUNCTION public.threadline_truncate_v1(integer, text, text, text, text, text);
-DROP FUNCTION public.threadline_settle_v1(anyelement, jsonb, integer, text, text, text[], text[], jsonb, text[], text[], boolean, text, integer);
+DROP FUNCTION public.threadline_truncate_v1(integer, text, text, jsonb, regclass, text);
+DROP FUNCTION public.threadline_record_gone_v1(integer, text, text, jsonb, regclass);
+DROP FUNCTION public.threadline_rows_query_v1(text, text, text, text, jsonb);
+DROP FUNCTION public.threadline_settle_v1(anyelement, boolean, integer, text, text, jsonb);
 DROP FUNCTION public.threadline_differences_v1(anyelement, anyelement);
-DROP FUNCTION public.threadline_image_v1(anyelement, text[], integer);
-DROP FUNCTION public.threadline_verify_columns_v1(text[], text, text, text[], text[]);
+DROP FUNCTION public.threadline_image_v1(anyelement, jsonb);
+DROP FUNCTION public.threadline_texts_v1(anyelement, text[]);
+DROP FUNCTION public.threadline_verify_columns_v1(regclass, text, text, jsonb, jsonb, text[]);
 DROP FUNCTION public.threadline_verify_v1(oid, text, text);
 
+DROP FUNCTION public.threadline_record_rows_v1(integer, text, text, jsonb, text, jsonb[], jsonb[], jsonb[]);
+DROP FUNCTION public.threadline_inexact_v1();
+DROP FUNCTION public.threadline_unchanged_v1(jsonb, text[]);
+DROP FUNCTION public.threadline_record_v1(integer, text, text, jsonb, text, text, jsonb, jsonb, text[]);
+DROP FUNCTION public.threadline_key_of_v1(text, text, jsonb, jsonb);
+DROP FUNCTION public.threadline_list_v1(jsonb, text);
+DROP FUNCTION public.threadline_masked_v1(jsonb, jsonb);
+
 DROP TRIGGER IF EXISTS threadline_require_changes ON public.audit_actions;
-DROP TRIGGER IF EXISTS threadline_seal ON public.audit_transactions;
-DO $$
-DECLARE
-    audit_table text;
-BEGIN
-    FOREACH audit_table IN ARRAY ARRAY['audit_changes', 'audit_transactions', 'audit_actions', 'audit_commits'] LOOP
-        EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard ON public.%I', audit_table);
-        EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard_truncate ON public.%I', audit_table);
-    END LOOP;
-END $$;
 
 DROP FUNCTION public.threadline_require_changes_v1();
 DROP FUNCTION public.threadline_record_action_v1(text, jsonb, text, text, text, text, text, text, text, text, boolean);
 DROP FUNCTION public.threadline_transaction_v1();
-DROP FUNCTION public.threadline_action_id_v1(uuid, integer);
-DROP FUNCTION public.threadline_guard_v1();
+
+DROP TRIGGER IF EXISTS threadline_seal ON public.audit_transactions;
+
+DROP FUNCTION public.threadline_seal_again_v1(uuid);
 DROP FUNCTION public.threadline_seal_v1();
-DROP FUNCTION public.threadline_record_v1(integer, text, text, text[], text, jsonb, jsonb, text[], text[], jsonb, text[], text[], boolean, text);
-DROP FUNCTION public.threadline_key_of_v1(text, text, text[], jsonb);
-DROP FUNCTION public.threadline_append_v1(integer, text, text, text, jsonb, jsonb, text[], jsonb, text);
-DROP FUNCTION public.threadline_masked_v1(jsonb, jsonb);
+DROP FUNCTION public.threadline_enter_v1(uuid, text, text, text, text, text, text);
 DROP FUNCTION public.threadline_require_actor_v1(uuid, text, text, text);
-DROP FUNCTION public.threadline_open_v1(uuid, text, boolean);
+DROP FUNCTION public.threadline_open_v1(uuid, text, text, boolean);
+DROP FUNCTION public.threadline_action_id_v1(uuid, integer);
 DROP FUNCTION public.threadline_meta_v1(text);
 DROP FUNCTION public.threadline_actor_v1(text);
 DROP FUNCTION public.threadline_transaction_id_v1();

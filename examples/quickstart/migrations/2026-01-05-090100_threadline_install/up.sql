@@ -1,7 +1,7 @@
 -- threadline: base revision 1
 -- storage: public
 
--- The five tables of the audit log, their indexes and the roles that read and prune them.
+-- The five tables of the audit log, their indexes, and the roles that read it, prune it and may bypass it.
 -- Everything here may run again: what exists is left alone, what is missing is added.
 
 -- Behind a migration that waits for the log, every writer of an audited table waits too.
@@ -25,6 +25,10 @@ CREATE TABLE IF NOT EXISTS public.audit_tables (
     former_columns jsonb NOT NULL DEFAULT '{}',
     -- Column -> the value that rows from before the column have; PostgreSQL forgets it when it rewrites the table.
     added_columns jsonb NOT NULL DEFAULT '{}',
+    -- How its rows are captured; see threadline_record_v1.
+    rules jsonb,
+    -- Columns that were ever stored only when they change: a missing one is read from an earlier change.
+    on_change text[] NOT NULL DEFAULT '{}',
     UNIQUE (table_schema, table_name)
 );
 
@@ -126,7 +130,7 @@ DO $$
 DECLARE
     wanted text;
 BEGIN
-    FOREACH wanted IN ARRAY ARRAY['threadline_reader', 'threadline_retention'] LOOP
+    FOREACH wanted IN ARRAY ARRAY['threadline_reader', 'threadline_retention', 'threadline_bypass'] LOOP
         BEGIN
             IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted) THEN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
@@ -152,18 +156,16 @@ BEGIN
     END IF;
 END $$;
 
--- The recorder: who is writing, one audit_transactions row for each transaction, one audit_changes row for each change.
+-- Who is writing: one audit_transactions row for each transaction, and the seal of its commit.
 
 SET LOCAL lock_timeout = '2s';
 
--- The id of a transaction is computed, never looked up: its start in microseconds, then its transaction id. A dump
--- restored into a younger cluster can't collide with it, and no setting of the session is trusted with it.
+-- The id of a transaction is computed, never looked up: its start as PostgreSQL keeps it (microseconds since 2000), then its
+-- transaction id. A dump restored into a younger cluster can't collide with it, and no setting of the session is trusted
+-- with it.
 CREATE OR REPLACE FUNCTION public.threadline_transaction_id_v1() RETURNS uuid
 LANGUAGE sql STABLE
-AS $$
-    SELECT (lpad(to_hex((extract(epoch FROM transaction_timestamp()) * 1000000)::bigint), 16, '0')
-        || lpad(to_hex(pg_current_xact_id()::text::bigint), 16, '0'))::uuid
-$$;
+AS $$ SELECT encode(timestamptz_send(transaction_timestamp()) || xid8send(pg_current_xact_id()), 'hex')::uuid $$;
 
 -- Reads an actor and refuses what isn't one.
 CREATE OR REPLACE FUNCTION public.threadline_actor_v1(setting text) RETURNS jsonb
@@ -218,11 +220,17 @@ EXCEPTION WHEN data_exception OR statement_too_complex THEN
         USING ERRCODE = 'invalid_parameter_value', HINT = 'Expected an object, such as {"ticket": "A-7"}, or nothing.';
 END $$;
 
+-- Actions have ids that are computed from the transaction, so that a transaction can only ever name its own.
+CREATE OR REPLACE FUNCTION public.threadline_action_id_v1(tx uuid, ordinal integer) RETURNS uuid
+LANGUAGE sql IMMUTABLE
+AS $$ SELECT md5(tx::text || '/' || ordinal)::uuid $$;
+
 -- Makes sure that the transaction has its row and its actor. Returns what is known of the transaction:
 --   '-'  nothing of it was captured from inside a trigger or a function
 --   '+'  something was, so that events may have overtaken each other
 --   '!'  it may be sealed already, so that what is captured now has to seal it again
-CREATE OR REPLACE FUNCTION public.threadline_open_v1(tx uuid, setting text, nested boolean) RETURNS text
+-- `command` is remembered with '-': what the same command writes next needs no other look.
+CREATE OR REPLACE FUNCTION public.threadline_open_v1(tx uuid, setting text, command text, nested boolean) RETURNS text
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -231,6 +239,10 @@ DECLARE
     known text := coalesce(current_setting('threadline.open', true), '');
     state text;
 BEGIN
+    IF NOT nested AND starts_with(known, tx::text || '-' || setting || E'\x01') THEN
+        PERFORM set_config('threadline.open', tx::text || '-' || setting || E'\x01' || coalesce(command, ''), true);
+        RETURN '-';
+    END IF;
     -- Neither open nor sealed: the seal, if it fires with this statement, leaves its mark on it.
     PERFORM set_config('threadline.open', '?', true);
     INSERT INTO public.audit_transactions
@@ -267,7 +279,8 @@ BEGIN
             RETURN '!';
         END IF;
     END IF;
-    PERFORM set_config('threadline.open', tx::text || state || coalesce(setting, ''), true);
+    PERFORM set_config('threadline.open', tx::text || state || setting
+        || CASE state WHEN '-' THEN E'\x01' || coalesce(command, '') ELSE '' END, true);
     RETURN state;
 END $$;
 
@@ -289,149 +302,29 @@ BEGIN
     END IF;
 END $$;
 
-CREATE OR REPLACE FUNCTION public.threadline_masked_v1(image jsonb, mask jsonb) RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE
-AS $$
-DECLARE
-    masks jsonb;
-BEGIN
-    SELECT jsonb_object_agg(m.key, m.value) INTO masks FROM jsonb_each(mask) m WHERE image -> m.key <> 'null';
-    RETURN image || coalesce(masks, '{}');
-END $$;
-
--- Writes one line of the log. Returns whether events of this transaction may have overtaken each other.
-CREATE OR REPLACE FUNCTION public.threadline_append_v1(
-    target integer, target_schema text, target_name text, operation text, pk jsonb,
-    after jsonb, fields text[], prior jsonb, required text
-) RETURNS boolean
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    tx uuid := public.threadline_transaction_id_v1();
-    setting text := coalesce(current_setting('threadline.actor_ref', true), '');
-    known text := current_setting('threadline.open', true);
-    state text;
-    stack text;
-    nested boolean;
-BEGIN
-    IF required IS NOT NULL THEN
-        PERFORM public.threadline_require_actor_v1(tx, setting, required, target_schema || '.' || target_name);
-    END IF;
-    IF known = tx::text || '+' || setting THEN
-        state := '+';
-    ELSE
-        -- A function may write in the middle of a statement as a trigger may: UPDATE … RETURNING f(id). A statement of
-        -- the client's own has but three lines here: this function, threadline_record_v1 and the trigger's.
-        GET DIAGNOSTICS stack = PG_CONTEXT;
-        nested := pg_trigger_depth() > 1 OR stack LIKE E'%\n%\n%\n%';
-        IF known = tx::text || '-' || setting AND NOT nested THEN
-            state := '-';
-        ELSE
-            state := public.threadline_open_v1(tx, setting, nested);
-        END IF;
-    END IF;
-    INSERT INTO public.audit_changes
-        (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk,
-         data_after, changed_fields, changed_from)
-    VALUES
-        (nextval('public.audit_changes_id_seq'), hashtextextended(pk::text, 0), clock_timestamp(), tx, target,
-         target_schema, target_name, operation, pk, after, fields, prior);
-    IF state = '!' THEN
-        INSERT INTO public.audit_commits SELECT id, occurred_at, clock_timestamp() FROM public.audit_transactions WHERE id = tx;
-    END IF;
-    RETURN state <> '-';
-END $$;
-
--- The key of a row: every key column as text, under its name.
-CREATE OR REPLACE FUNCTION public.threadline_key_of_v1(target_schema text, target_name text, key_columns text[], image jsonb)
-RETURNS jsonb
-LANGUAGE plpgsql IMMUTABLE
-AS $$
-DECLARE
-    pk jsonb;
-BEGIN
-    IF cardinality(key_columns) = 1 THEN
-        pk := jsonb_build_object(key_columns[1], image ->> key_columns[1]);
-    ELSIF cardinality(key_columns) = 2 THEN
-        pk := jsonb_build_object(key_columns[1], image ->> key_columns[1], key_columns[2], image ->> key_columns[2]);
-    ELSE
-        SELECT jsonb_object_agg(k, image ->> k) INTO pk FROM unnest(key_columns) k;
-    END IF;
-    IF jsonb_strip_nulls(pk) <> pk THEN
-        RAISE EXCEPTION 'threadline: table %.% has no value in its key columns %', target_schema, target_name, key_columns
-            USING ERRCODE = 'object_not_in_prerequisite_state',
-                  HINT = 'A key column was renamed or dropped: say so in the model (formerly = "old name"), run `threadline generate` and the new migration.';
-    END IF;
-    RETURN pk;
-END $$;
-
--- Records one row change from its two whole images, and says what is left to do:
---   NULL       nothing was recorded: the row changed, and the images don't show where; pass `changed`
---   ''         nothing
---   'moved'    the key changed: another row may live under the old one
---   'overtaken' a trigger wrote in between: the row's newest version may have been recorded already
-CREATE OR REPLACE FUNCTION public.threadline_record_v1(
-    target integer, target_schema text, target_name text, key_columns text[], operation text,
-    before jsonb, after jsonb, changed text[],
-    exclude text[], mask jsonb, except_columns text[], ignore_only text[], store_changed_from boolean, required text
+-- Makes sure that the transaction may write to a table and is open. `known` is what threadline.open says, `command` the
+-- number of the writing command if that is known. Returns what threadline_open_v1 does.
+CREATE OR REPLACE FUNCTION public.threadline_enter_v1(
+    tx uuid, setting text, known text, command text, required text, target_schema text, target_name text
 ) RETURNS text
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    old_key jsonb;
-    new_key jsonb;
-    prior jsonb;
-    hidden text[] := exclude || except_columns;
-    nested boolean;
+    stack text;
 BEGIN
-    IF operation <> 'INSERT' THEN
-        old_key := public.threadline_key_of_v1(target_schema, target_name, key_columns, before);
+    IF required IS NOT NULL THEN
+        PERFORM public.threadline_require_actor_v1(tx, setting, required, target_schema || '.' || target_name);
     END IF;
-    IF operation <> 'DELETE' THEN
-        new_key := public.threadline_key_of_v1(target_schema, target_name, key_columns, after);
+    IF known = tx::text || '-' || setting || E'\x01' || command THEN
+        RETURN '-';
+    ELSIF known = tx::text || '+' || setting THEN
+        RETURN '+';
     END IF;
-
-    IF old_key = new_key THEN
-        IF changed IS NULL THEN
-            SELECT array_agg(b.key ORDER BY b.key COLLATE "C") INTO changed
-            FROM jsonb_each(before) b WHERE (after -> b.key)::text IS DISTINCT FROM b.value::text;
-            IF changed IS NULL THEN
-                RETURN NULL;
-            END IF;
-        END IF;
-        IF changed <> '{}' AND changed <@ (exclude || ignore_only) THEN
-            RETURN '';
-        END IF;
-        IF hidden <> '{}' THEN
-            changed := ARRAY(SELECT f FROM unnest(changed) f WHERE f <> ALL (hidden) ORDER BY f COLLATE "C");
-        END IF;
-        IF store_changed_from THEN
-            SELECT coalesce(jsonb_object_agg(f, before -> f), '{}') INTO prior FROM unnest(changed) f;
-        END IF;
-    ELSIF operation <> 'INSERT' AND store_changed_from THEN
-        prior := before - hidden;
-    END IF;
-
-    after := after - exclude;
-    IF mask <> '{}' THEN
-        after := public.threadline_masked_v1(after, mask);
-        prior := public.threadline_masked_v1(prior, mask);
-    END IF;
-
-    IF old_key = new_key THEN
-        nested := public.threadline_append_v1(target, target_schema, target_name, 'update', new_key, after, changed, prior, required);
-    ELSE
-        IF operation <> 'INSERT' THEN
-            nested := public.threadline_append_v1(target, target_schema, target_name, 'delete', old_key, NULL, NULL, prior, required);
-        END IF;
-        IF operation <> 'DELETE' THEN
-            nested := public.threadline_append_v1(target, target_schema, target_name, 'insert', new_key, after, NULL, NULL, required);
-        END IF;
-        IF operation = 'UPDATE' THEN
-            RETURN 'moved';
-        END IF;
-    END IF;
-    RETURN CASE WHEN nested THEN 'overtaken' ELSE '' END;
+    -- A function may write in the middle of a statement as a trigger may: UPDATE … RETURNING f(id). For a statement of the
+    -- client's own, the capture function is the last line.
+    GET DIAGNOSTICS stack = PG_CONTEXT;
+    RETURN public.threadline_open_v1(tx, setting, command,
+        pg_trigger_depth() > 1 OR stack LIKE E'%.threadline\\_capture\\_%\n%');
 END $$;
 
 -- The commit seal. It runs when the transaction commits, so committed_at is within the commit itself.
@@ -453,46 +346,24 @@ BEGIN
     END IF;
 END $$;
 
--- Append-only. Retention identifies itself by acting as the role threadline_retention.
-CREATE OR REPLACE FUNCTION public.threadline_guard_v1() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+-- Seals a transaction that wrote on after its seal: the last one counts.
+CREATE OR REPLACE FUNCTION public.threadline_seal_again_v1(tx uuid) RETURNS void
+LANGUAGE sql
 AS $$
-BEGIN
-    IF TG_OP = 'DELETE' AND current_user = 'threadline_retention' THEN
-        RETURN OLD;
-    END IF;
-    IF TG_OP = 'UPDATE' AND TG_TABLE_NAME = 'audit_transactions' THEN
-        -- The first action and a late actor, once, inside the transaction itself.
-        IF to_jsonb(NEW) - '{actor_ref,action_id}'::text[] = to_jsonb(OLD) - '{actor_ref,action_id}'::text[]
-            AND (OLD.actor_ref IS NULL OR OLD.actor_ref = NEW.actor_ref)
-            AND (OLD.action_id IS NULL OR OLD.action_id = NEW.action_id)
-            AND OLD.id = public.threadline_transaction_id_v1()
-        THEN
-            RETURN NEW;
-        END IF;
-    END IF;
-    RAISE EXCEPTION 'threadline: % is append-only, % is refused', TG_TABLE_NAME, TG_OP
-        USING ERRCODE = 'insufficient_privilege', HINT = 'Old entries leave through retention, as the role threadline_retention.';
-END $$;
+    INSERT INTO public.audit_commits SELECT id, occurred_at, clock_timestamp() FROM public.audit_transactions WHERE id = tx
+$$;
 
-DO $$
-DECLARE
-    audit_table regclass;
-BEGIN
-    FOREACH audit_table IN ARRAY ARRAY['public.audit_changes', 'public.audit_transactions', 'public.audit_actions', 'public.audit_commits']::regclass[] LOOP
-        IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = audit_table AND tgname = 'threadline_guard') THEN
-            EXECUTE format('CREATE TRIGGER threadline_guard BEFORE UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION public.threadline_guard_v1()', audit_table);
-        END IF;
-        IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = audit_table AND tgname = 'threadline_guard_truncate') THEN
-            EXECUTE format('CREATE TRIGGER threadline_guard_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.threadline_guard_v1()', audit_table);
-        END IF;
-    END LOOP;
-END $$;
+REVOKE ALL ON FUNCTION
+    public.threadline_open_v1(uuid, text, text, boolean),
+    public.threadline_require_actor_v1(uuid, text, text, text),
+    public.threadline_enter_v1(uuid, text, text, text, text, text, text),
+    public.threadline_seal_v1(),
+    public.threadline_seal_again_v1(uuid)
+FROM PUBLIC;
 
--- Actions. Their ids are computed from the transaction, so that a transaction can only ever name its own.
-CREATE OR REPLACE FUNCTION public.threadline_action_id_v1(tx uuid, ordinal integer) RETURNS uuid
-LANGUAGE sql IMMUTABLE
-AS $$ SELECT md5(tx::text || '/' || ordinal)::uuid $$;
+-- Actions: what the application did, and why.
+
+SET LOCAL lock_timeout = '2s';
 
 -- The audited transaction that is running; NULL while nothing was captured.
 CREATE OR REPLACE FUNCTION public.threadline_transaction_v1() RETURNS uuid
@@ -567,16 +438,240 @@ BEGIN
     END IF;
 END $$;
 
+REVOKE ALL ON FUNCTION public.threadline_require_changes_v1() FROM PUBLIC;
+
+-- The recorder: what a row change leaves in audit_changes.
+--
+-- `rules` say how a table is captured, as data; what doesn't apply is absent:
+--   key             the key columns, in order; key_column if it is only one
+--   exclude, mask, except_columns, ignore_only, on_change, store_changed_from, require_actor, truncate, level
+--                   the policy; mask gives every masked column its placeholder
+--   redacted        the columns that are excluded or masked
+--   as_text         columns that are stored as their text, since JSON would lose some of it
+--   inexact         there are columns that can change without their JSON form changing
+--   key_deferrable  two rows may live under one key for a while
+
+SET LOCAL lock_timeout = '2s';
+
+CREATE OR REPLACE FUNCTION public.threadline_masked_v1(image jsonb, mask jsonb) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE
+AS $$
+DECLARE
+    masks jsonb;
+BEGIN
+    SELECT jsonb_object_agg(m.key, m.value) INTO masks FROM jsonb_each(mask) m WHERE image -> m.key <> 'null';
+    RETURN image || coalesce(masks, '{}');
+END $$;
+
+-- A list of the rules; '{}' where there is none.
+CREATE OR REPLACE FUNCTION public.threadline_list_v1(rules jsonb, name text) RETURNS text[]
+LANGUAGE sql IMMUTABLE
+AS $$ SELECT ARRAY(SELECT jsonb_array_elements_text(rules -> name)) $$;
+
+-- The key of a row: every key column as text, under its name.
+CREATE OR REPLACE FUNCTION public.threadline_key_of_v1(target_schema text, target_name text, rules jsonb, image jsonb)
+RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE
+AS $$
+DECLARE
+    pk jsonb;
+BEGIN
+    SELECT jsonb_object_agg(k, image ->> k) INTO pk FROM jsonb_array_elements_text(rules -> 'key') k;
+    IF jsonb_strip_nulls(pk) <> pk THEN
+        RAISE EXCEPTION 'threadline: table %.% has no value in its key columns %', target_schema, target_name, public.threadline_list_v1(rules, 'key')
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'A key column was renamed or dropped: say so in the model (formerly = "old name"), run `threadline generate` and the new migration.';
+    END IF;
+    RETURN pk;
+END $$;
+
+-- Records one row change from its two whole images, and says what is left to do:
+--   NULL       nothing was recorded: the row changed, and the images don't show where; pass `changed`
+--   ''         nothing
+--   'moved'    the key changed: another row may live under the old one
+--   'overtaken' a trigger wrote in between: the row's newest version may have been recorded already
+-- `operation` is that of the trigger, `command` the number of the writing command if it is known.
+CREATE OR REPLACE FUNCTION public.threadline_record_v1(
+    target integer, target_schema text, target_name text, rules jsonb, operation text, command text,
+    before jsonb, after jsonb, changed text[]
+) RETURNS text
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    key_column CONSTANT text := rules ->> 'key_column';
+    pk jsonb := '{}';
+    new_key jsonb;
+    prior jsonb;
+    hidden text[];
+    tx uuid;
+    setting text;
+    known text;
+    state text := '-';
+BEGIN
+    IF after IS NOT NULL THEN
+        new_key := CASE WHEN after ->> key_column IS NULL THEN public.threadline_key_of_v1(target_schema, target_name, rules, after)
+            ELSE jsonb_build_object(key_column, after ->> key_column) END;
+        pk := new_key;
+    END IF;
+    IF before IS NOT NULL THEN
+        pk := CASE WHEN before ->> key_column IS NULL THEN public.threadline_key_of_v1(target_schema, target_name, rules, before)
+            ELSE jsonb_build_object(key_column, before ->> key_column) END;
+        IF pk <> new_key THEN
+            PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'DELETE', command, before, NULL, NULL);
+            PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'INSERT', command, NULL, after, NULL);
+            RETURN 'moved';
+        END IF;
+    END IF;
+
+    IF operation = 'UPDATE' THEN
+        IF changed IS NULL THEN
+            SELECT array_agg(b.key ORDER BY b.key COLLATE "C"), jsonb_object_agg(b.key, before -> b.key) INTO changed, prior
+            FROM jsonb_each_text(before) b WHERE after ->> b.key IS DISTINCT FROM b.value;
+            -- The text of a jsonb value doesn't tell 1 from "1".
+            IF changed IS NULL OR before - changed <> after - changed THEN
+                RETURN NULL;
+            END IF;
+        ELSE
+            SELECT coalesce(jsonb_object_agg(f, before -> f), '{}') INTO prior FROM unnest(changed) f;
+        END IF;
+        IF rules ?| '{exclude,except_columns,ignore_only}' THEN
+            hidden := public.threadline_list_v1(rules, 'exclude');
+            IF changed <> '{}' AND changed <@ (hidden || public.threadline_list_v1(rules, 'ignore_only')) THEN
+                RETURN '';
+            END IF;
+            hidden := hidden || public.threadline_list_v1(rules, 'except_columns');
+            changed := ARRAY(SELECT f FROM unnest(changed) f WHERE f <> ALL (hidden) ORDER BY f COLLATE "C");
+            prior := prior - hidden;
+        END IF;
+    ELSIF operation = 'DELETE' THEN
+        prior := CASE WHEN rules ?| '{exclude,except_columns}'
+            THEN before - public.threadline_list_v1(rules, 'exclude') - public.threadline_list_v1(rules, 'except_columns') ELSE before END;
+    END IF;
+    IF NOT rules ? 'store_changed_from' THEN
+        prior := NULL;
+    END IF;
+    IF rules ?| '{exclude,mask}' THEN
+        after := public.threadline_masked_v1(after - public.threadline_list_v1(rules, 'exclude'), rules -> 'mask');
+        prior := public.threadline_masked_v1(prior, rules -> 'mask');
+    END IF;
+
+    tx := public.threadline_transaction_id_v1();
+    setting := coalesce(current_setting('threadline.actor_ref', true), '');
+    known := current_setting('threadline.open', true);
+    -- The usual case, without a call: the same command wrote before.
+    IF known = tx::text || '-' || setting || E'\x01' || command AND NOT rules ? 'require_actor' THEN
+        NULL;
+    ELSE
+        state := public.threadline_enter_v1(tx, setting, known, command, rules ->> 'require_actor', target_schema, target_name);
+    END IF;
+    INSERT INTO public.audit_changes
+        (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk,
+         data_after, changed_fields, changed_from)
+    VALUES
+        (nextval('public.audit_changes_id_seq'), hashtextextended(pk::text, 0), clock_timestamp(), tx, target,
+         target_schema, target_name, lower(operation), pk, after, changed, prior);
+    IF state = '!' THEN
+        PERFORM public.threadline_seal_again_v1(tx);
+    END IF;
+    RETURN CASE state WHEN '-' THEN '' ELSE 'overtaken' END;
+END $$;
+
+-- The columns that are stored only when they change, and did not; NULL if there is none or the key changed.
+CREATE OR REPLACE FUNCTION public.threadline_unchanged_v1(rules jsonb, changed text[]) RETURNS jsonb
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT jsonb_object_agg(u, NULL) FROM jsonb_array_elements_text(rules -> 'on_change') u
+    WHERE u <> ALL (changed) AND NOT rules -> 'key' ?| changed
+$$;
+
+-- Ends a quick pass over the rows of a statement: their images don't show what changed.
+CREATE OR REPLACE FUNCTION public.threadline_inexact_v1() RETURNS boolean
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    RAISE EXCEPTION 'threadline: the images of a row don''t show what changed';
+END $$;
+
+-- Records many row changes of one statement: what threadline_record_v1 does, for arrays of images. `changes` has the
+-- changed columns where they are known. An UPDATE of a key is recorded as the delete under the old key; its other half by
+-- the operation 'MOVE', once all old keys are free. Returns '' or 'overtaken', as threadline_record_v1
+-- does, with 'moved' behind it if a key changed.
+CREATE OR REPLACE FUNCTION public.threadline_record_rows_v1(
+    target integer, target_schema text, target_name text, rules jsonb, operation text,
+    before jsonb[], after jsonb[], changes jsonb[]
+) RETURNS text
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    key_column CONSTANT text := rules ->> 'key_column';
+    exclude CONSTANT text[] := public.threadline_list_v1(rules, 'exclude');
+    hidden CONSTANT text[] := exclude || public.threadline_list_v1(rules, 'except_columns');
+    ignored CONSTANT text[] := exclude || public.threadline_list_v1(rules, 'ignore_only');
+    store_changed_from CONSTANT boolean := rules ? 'store_changed_from';
+    mask CONSTANT jsonb := rules -> 'mask';
+    on_change CONSTANT text[] := public.threadline_list_v1(rules, 'on_change');
+    tx CONSTANT uuid := public.threadline_transaction_id_v1();
+    state text;
+    moved boolean;
+BEGIN
+    state := public.threadline_enter_v1(tx, coalesce(current_setting('threadline.actor_ref', true), ''),
+        current_setting('threadline.open', true), NULL, rules ->> 'require_actor', target_schema, target_name);
+    WITH line AS (
+        INSERT INTO public.audit_changes
+            (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk,
+             data_after, changed_fields, changed_from)
+        SELECT nextval('public.audit_changes_id_seq'), hashtextextended(c.pk::text, 0), clock_timestamp(), tx, target,
+            target_schema, target_name, c.op, c.pk,
+            CASE WHEN c.op = 'delete' THEN NULL
+                WHEN mask IS NULL THEN c.after - exclude ELSE public.threadline_masked_v1(c.after - exclude, mask) END,
+            c.changed,
+            CASE WHEN c.op = 'insert' OR NOT store_changed_from THEN NULL
+                WHEN mask IS NULL THEN c.prior - hidden ELSE public.threadline_masked_v1(c.prior - hidden, mask) END
+        FROM (
+            SELECT k.op, CASE k.op WHEN 'insert' THEN k.new_key ELSE k.old_key END AS pk,
+                CASE k.op WHEN 'update' THEN k.after - ARRAY(SELECT u FROM unnest(on_change) u WHERE u <> ALL (d.changed)) ELSE k.after END AS after,
+                CASE k.op WHEN 'update' THEN ARRAY(SELECT f FROM unnest(d.changed) f WHERE f <> ALL (hidden)) END AS changed,
+                CASE k.op WHEN 'update' THEN coalesce(d.prior, '{}') ELSE k.before END AS prior,
+                k.op = 'update' AND d.changed <> '{}' AND d.changed <@ ignored AS unseen
+            FROM (
+                SELECT i.*, CASE WHEN operation IN ('INSERT', 'MOVE') THEN 'insert'
+                    WHEN operation = 'UPDATE' AND i.old_key = i.new_key THEN 'update' ELSE 'delete' END AS op
+                FROM (
+                    SELECT p.before, p.after, p.changed,
+                        CASE WHEN p.before IS NULL THEN NULL
+                            WHEN p.before ->> key_column IS NULL THEN public.threadline_key_of_v1(target_schema, target_name, rules, p.before)
+                            ELSE jsonb_build_object(key_column, p.before ->> key_column) END AS old_key,
+                        CASE WHEN p.after IS NULL THEN NULL
+                            WHEN p.after ->> key_column IS NULL THEN public.threadline_key_of_v1(target_schema, target_name, rules, p.after)
+                            ELSE jsonb_build_object(key_column, p.after ->> key_column) END AS new_key
+                    FROM unnest(before, after, changes) p(before, after, changed)
+                    OFFSET 0) i
+                WHERE operation <> 'MOVE' OR i.old_key <> i.new_key
+                OFFSET 0) k
+            LEFT JOIN LATERAL (
+                SELECT array_agg(f ORDER BY f COLLATE "C") AS changed, jsonb_object_agg(f, k.before -> f) AS prior
+                FROM (SELECT e.key AS f FROM jsonb_each_text(CASE k.op WHEN 'update' THEN k.before END) e
+                      WHERE k.changed IS NULL AND k.after ->> e.key IS DISTINCT FROM e.value
+                      UNION ALL SELECT jsonb_array_elements_text(k.changed)) e) d ON k.op = 'update'
+            -- The text of a jsonb value doesn't tell 1 from "1": where the images don't show it, the rows have to.
+            WHERE k.op <> 'update' OR k.changed IS NOT NULL
+                OR CASE WHEN d.changed IS NULL OR k.before - d.changed <> k.after - d.changed THEN public.threadline_inexact_v1() ELSE true END
+            OFFSET 0) c
+        WHERE NOT c.unseen
+        RETURNING op)
+    SELECT bool_or(op = 'delete') INTO moved FROM line;
+    IF state = '!' THEN
+        PERFORM public.threadline_seal_again_v1(tx);
+    END IF;
+    RETURN CASE state WHEN '-' THEN '' ELSE 'overtaken' END || CASE WHEN operation = 'UPDATE' AND moved THEN 'moved' ELSE '' END;
+END $$;
+
 REVOKE ALL ON FUNCTION
-    public.threadline_open_v1(uuid, text, boolean),
-    public.threadline_require_actor_v1(uuid, text, text, text),
-    public.threadline_append_v1(integer, text, text, text, jsonb, jsonb, text[], jsonb, text),
-    public.threadline_record_v1(integer, text, text, text[], text, jsonb, jsonb, text[], text[], jsonb, text[], text[], boolean, text),
-    public.threadline_seal_v1(),
-    public.threadline_require_changes_v1()
+    public.threadline_record_v1(integer, text, text, jsonb, text, text, jsonb, jsonb, text[]),
+    public.threadline_record_rows_v1(integer, text, text, jsonb, text, jsonb[], jsonb[], jsonb[])
 FROM PUBLIC;
 
--- What the trigger functions of audited tables lean on.
+-- What the trigger functions of audited tables lean on: their rows as images, and the rows that have to be read again.
 
 -- A capture function only serves its own table and that table's partitions.
 CREATE OR REPLACE FUNCTION public.threadline_verify_v1(relation oid, target_schema text, target_name text) RETURNS void
@@ -593,35 +688,68 @@ BEGIN
     END IF;
 END $$;
 
--- A redacted column that is gone while an unknown one appeared was probably renamed: nothing may be stored in the clear.
+-- A table with redaction has a column that nobody knew when it was captured. If a redacted one is gone, it was probably
+-- renamed; else the new one may be computed from a redacted one. Nothing may be stored in the clear.
 CREATE OR REPLACE FUNCTION public.threadline_verify_columns_v1(
-    columns text[], target_schema text, target_name text, known_columns text[], redacted text[]
+    relation regclass, target_schema text, target_name text, rules jsonb, image jsonb, known_columns text[]
 ) RETURNS void
-LANGUAGE plpgsql IMMUTABLE
+LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    missing text := (SELECT string_agg(r, ', ' ORDER BY r) FROM unnest(redacted) r WHERE r <> ALL (columns));
-    unknown text := (SELECT string_agg(c, ', ' ORDER BY c) FROM unnest(columns) c WHERE c <> ALL (known_columns));
+    redacted CONSTANT text[] := public.threadline_list_v1(rules, 'redacted');
+    missing text;
 BEGIN
-    IF missing IS NOT NULL AND unknown IS NOT NULL THEN
-        RAISE EXCEPTION 'threadline: table %.% lost its redacted column % and has an unknown column %', target_schema, target_name, missing, unknown
+    SELECT string_agg(r, ', ' ORDER BY r) INTO missing FROM unnest(redacted) r WHERE NOT image ? r;
+    IF missing IS NOT NULL THEN
+        RAISE EXCEPTION 'threadline: table %.% lost its redacted column % and has an unknown column %', target_schema, target_name, missing,
+            (SELECT string_agg(c, ', ' ORDER BY c) FROM jsonb_object_keys(image - known_columns) c)
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Redact the column under its new name, run `threadline generate` and the new migration.';
     END IF;
+    PERFORM public.threadline_check_redaction_v1(relation, redacted, '{}');
 END $$;
 
--- The image of a row that to_jsonb() can't make, or that holds a very large value: column by column. A value above the
--- limit is left out, a json value that jsonb can't hold is kept as text, and no redacted value is looked at, since the
--- digest of one would give it away.
-CREATE OR REPLACE FUNCTION public.threadline_image_v1(source anyelement, hidden text[], max_value_bytes integer) RETURNS jsonb
+-- Columns of a row, each as its text.
+CREATE OR REPLACE FUNCTION public.threadline_texts_v1(source anyelement, columns text[]) RETURNS jsonb
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    texts jsonb;
+BEGIN
+    EXECUTE format('SELECT jsonb_build_object(%s)', (SELECT string_agg(format('%1$L, ($1).%1$I::text', c), ', ') FROM unnest(columns) c))
+        INTO texts USING source;
+    RETURN texts;
+END $$;
+
+-- The image of a row, whatever is in it. What to_jsonb() can't make, or makes too large, is made column by column: a value
+-- above the limit is left out, a json value that jsonb can't hold is kept as text, and no redacted value is looked at, since
+-- the digest of one would give it away.
+CREATE OR REPLACE FUNCTION public.threadline_image_v1(source anyelement, rules jsonb) RETURNS jsonb
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    max_value_bytes CONSTANT integer := rules -> 'max_value_bytes';
+    hidden CONSTANT text[] := public.threadline_list_v1(rules, 'redacted');
+    as_text CONSTANT text[] := public.threadline_list_v1(rules, 'as_text');
     image jsonb := '{}';
     value jsonb;
     bytes bigint;
     field record;
 BEGIN
+    BEGIN
+        IF pg_column_size(source) <= max_value_bytes THEN
+            image := to_jsonb(source);
+            IF as_text <> '{}' THEN
+                image := image || public.threadline_texts_v1(source, as_text);
+            END IF;
+            IF pg_column_size(image) <= max_value_bytes THEN
+                RETURN image;
+            END IF;
+        END IF;
+    EXCEPTION WHEN OTHERS THEN
+        NULL;
+    END;
+    image := '{}';
     FOR field IN
         SELECT a.attname::text AS name, f.typoutput = 'byteaout'::regproc AS binary, a.attlen = -1 AS variable
         FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.typrelid = a.attrelid
@@ -645,7 +773,8 @@ BEGIN
                     field.name) INTO value USING source, bytes;
             ELSE
                 BEGIN
-                    EXECUTE format('SELECT to_jsonb(($1).%I)', field.name) INTO value USING source;
+                    EXECUTE format(CASE WHEN field.name = ANY (as_text) THEN 'SELECT to_jsonb(($1).%I::text)' ELSE 'SELECT to_jsonb(($1).%I)' END, field.name)
+                        INTO value USING source;
                 EXCEPTION WHEN OTHERS THEN
                     EXECUTE format('SELECT to_jsonb(($1).%I::text)', field.name) INTO value USING source;
                 END;
@@ -674,65 +803,118 @@ BEGIN
 END $$;
 
 -- Looks at the row that lives under the key of `source` now, and records it if the log's newest line says otherwise.
--- `image` is what was recorded of the row; NULL if it was recorded as gone.
+-- `gone` says that the row was recorded as gone, and not as `source`.
 -- A row that row level security hides would be recorded as gone: with row_security off, reading it is an error instead.
 CREATE OR REPLACE FUNCTION public.threadline_settle_v1(
-    source anyelement, image jsonb, target integer, target_schema text, target_name text, key_columns text[],
-    exclude text[], mask jsonb, except_columns text[], ignore_only text[], store_changed_from boolean, required text,
-    max_value_bytes integer
+    source anyelement, gone boolean, target integer, target_schema text, target_name text, rules jsonb
 ) RETURNS void
 LANGUAGE plpgsql SET row_security = off
 AS $$
 DECLARE
+    image jsonb;
     live jsonb;
-    operation text;
-    hidden text[] := exclude || ARRAY(SELECT jsonb_object_keys(mask));
+    changed text[];
 BEGIN
-    -- t.* is the row also where a column is called t.
-    EXECUTE format('SELECT public.threadline_image_v1(t.*, $2, $3) FROM %I.%I t WHERE %s', target_schema, target_name,
-        (SELECT string_agg(format('t.%1$I = ($1).%1$I', k), ' AND ') FROM unnest(key_columns) k))
-        INTO live USING source, hidden, max_value_bytes;
-    IF image IS NOT NULL THEN
-        image := public.threadline_image_v1(source, hidden, max_value_bytes);
+    -- t.* is the row also where a column is called t. A row of a partition has another type, and shows what changed by its
+    -- image alone.
+    EXECUTE format('SELECT public.threadline_image_v1(t.*, $2), %s FROM %I.%I t WHERE %s',
+        CASE WHEN pg_typeof(source) = (SELECT c.reltype FROM pg_catalog.pg_class c WHERE c.oid = format('%I.%I', target_schema, target_name)::regclass)
+            THEN 'public.threadline_differences_v1($1, t.*)' ELSE 'NULL::text[]' END, target_schema, target_name,
+        (SELECT string_agg(format('t.%1$I = ($1).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k))
+        INTO live, changed USING source, rules;
+    IF NOT gone THEN
+        image := public.threadline_image_v1(source, rules);
     END IF;
-    operation := CASE WHEN live IS NULL THEN 'DELETE' WHEN image IS NULL THEN 'INSERT' ELSE 'UPDATE' END;
-    IF live IS NOT NULL OR image IS NOT NULL THEN
-        PERFORM public.threadline_record_v1(target, target_schema, target_name, key_columns, operation, image, live, NULL,
-            exclude, mask, except_columns, ignore_only, store_changed_from, required);
+    IF live IS NULL AND image IS NULL OR NOT gone AND changed = '{}' THEN
+        RETURN;
     END IF;
+    PERFORM public.threadline_record_v1(target, target_schema, target_name, rules,
+        CASE WHEN live IS NULL THEN 'DELETE' WHEN image IS NULL THEN 'INSERT' ELSE 'UPDATE' END, NULL, image, live,
+        CASE WHEN live IS NOT NULL AND image IS NOT NULL THEN changed END);
 END $$;
 
--- TRUNCATE of a table is one line. A partition that is truncated alone would take rows away without a trace: refused.
+-- What a statement trigger asks of its rows, as SQL, because only the trigger's own queries see them:
+--   pairs  both images of every row that changed, and where
+--   gone   settles the keys that rows left and that somebody lives under
+--   kept   settles the rows that are not what lives under their key
+CREATE OR REPLACE FUNCTION public.threadline_rows_query_v1(purpose text, operation text, target_schema text, target_name text, rules jsonb)
+RETURNS text
+LANGUAGE plpgsql IMMUTABLE
+AS $$
+DECLARE
+    target CONSTANT text := format('%I.%I', target_schema, target_name);
+    deleted CONSTANT text := format('SELECT NULL::%1$s AS n, o::%1$s AS o FROM old_rows o', target);
+    inserted CONSTANT text := format('SELECT n::%1$s AS n, NULL::%1$s AS o FROM new_rows n', target);
+    updated CONSTANT text := format('SELECT n.n, o.o FROM (SELECT row_number() OVER () AS i, o::%1$s AS o FROM old_rows o) o
+        JOIN (SELECT row_number() OVER () AS i, n::%1$s AS n FROM new_rows n) n USING (i)', target);
+    source CONSTANT text := CASE operation WHEN 'INSERT' THEN inserted WHEN 'DELETE' THEN deleted ELSE updated END;
+    same_key CONSTANT text := (SELECT string_agg(format('t.%1$I = (p.%%1$s).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k);
+BEGIN
+    RETURN CASE purpose
+        WHEN 'pairs' THEN format('SELECT CASE WHEN p.o IS DISTINCT FROM NULL THEN public.threadline_image_v1(p.o, $1) END AS before,
+            CASE WHEN p.n IS DISTINCT FROM NULL THEN public.threadline_image_v1(p.n, $1) END AS after,
+            %s AS changed FROM (%s OFFSET 0) p %s',
+            CASE operation WHEN 'UPDATE' THEN 'to_jsonb(public.threadline_differences_v1(p.o, p.n))' ELSE 'NULL::jsonb' END,
+            source, CASE operation WHEN 'UPDATE' THEN 'WHERE p.o *<> p.n' ELSE '' END)
+        WHEN 'gone' THEN format('SELECT public.threadline_settle_v1(p.o, true, $2, $3, $4, $1) FROM (%s OFFSET 0) p JOIN %s t ON %s %s',
+            source, target, format(same_key, 'o'), CASE operation WHEN 'UPDATE' THEN
+                format('WHERE NOT EXISTS (SELECT FROM new_rows t WHERE %s)', format(same_key, 'o')) ELSE '' END)
+        WHEN 'kept' THEN format('SELECT public.threadline_settle_v1(p.n, false, $2, $3, $4, $1) FROM (%s OFFSET 0) p LEFT JOIN %s t ON %s
+            WHERE t.* *<> p.n OR t.* IS NOT DISTINCT FROM NULL', source, target, format(same_key, 'n'))
+    END;
+END $$;
+
+-- Records a row as gone, for each row of one table; partitions stand for themselves.
+CREATE OR REPLACE FUNCTION public.threadline_record_gone_v1(
+    target integer, target_schema text, target_name text, rules jsonb, relation regclass
+) RETURNS void
+LANGUAGE plpgsql SET row_security = off
+AS $$
+BEGIN
+    EXECUTE format('SELECT public.threadline_record_v1($1, $2, $3, $4, ''DELETE'', NULL, public.threadline_image_v1(t.*, $4), NULL, NULL) FROM ONLY %s t', relation)
+        USING target, target_schema, target_name, rules;
+END $$;
+
+-- TRUNCATE of a table is one line, or one for each row, or refused. A partition that is truncated alone would take rows away
+-- without a trace: refused.
 CREATE OR REPLACE FUNCTION public.threadline_truncate_v1(
-    target integer, target_schema text, target_name text, truncated_schema text, truncated_name text, required text
+    target integer, target_schema text, target_name text, rules jsonb, relation regclass, moment text
 ) RETURNS void
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    root CONSTANT regclass := format('%I.%I', target_schema, target_name);
     newest record;
 BEGIN
-    IF truncated_name = target_name AND truncated_schema = target_schema THEN
-        PERFORM public.threadline_append_v1(target, target_schema, target_name, 'truncate', '{}', NULL, NULL, NULL, required);
-        RETURN;
-    END IF;
-    -- Truncating the whole table fires the partitions' triggers too, after its own line was written.
-    SELECT op, transaction_id INTO newest FROM public.audit_changes
-    WHERE table_id = target ORDER BY captured_at DESC, id DESC LIMIT 1;
-    IF newest.op IS DISTINCT FROM 'truncate' OR newest.transaction_id <> public.threadline_transaction_id_v1() THEN
-        RAISE EXCEPTION 'threadline: TRUNCATE of partition %.% alone would not be recorded', truncated_schema, truncated_name
-            USING ERRCODE = 'feature_not_supported',
-                  HINT = format('DELETE its rows, or TRUNCATE %I.%I as a whole.', target_schema, target_name);
+    IF rules ->> 'truncate' = 'refuse' THEN
+        RAISE EXCEPTION 'threadline: TRUNCATE of % is refused', relation
+            USING ERRCODE = 'insufficient_privilege', HINT = format('DELETE its rows: each is recorded. %s says truncate = refuse.', root);
+    ELSIF moment = 'BEFORE' THEN
+        PERFORM public.threadline_record_gone_v1(target, target_schema, target_name, rules, relation);
+    ELSIF relation = root THEN
+        PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'TRUNCATE', NULL, NULL, NULL, NULL);
+    ELSE
+        -- Truncating the whole table fires the partitions' triggers too, after its own line was written.
+        SELECT op, transaction_id INTO newest FROM public.audit_changes
+        WHERE table_id = target ORDER BY captured_at DESC, id DESC LIMIT 1;
+        IF newest.op IS DISTINCT FROM 'truncate' OR newest.transaction_id <> public.threadline_transaction_id_v1() THEN
+            RAISE EXCEPTION 'threadline: TRUNCATE of partition % alone would not be recorded', relation
+                USING ERRCODE = 'feature_not_supported',
+                      HINT = format('DELETE its rows, TRUNCATE %s as a whole, or let the model say truncate = rows.', root);
+        END IF;
     END IF;
 END $$;
 
 REVOKE ALL ON FUNCTION
-    public.threadline_image_v1(anyelement, text[], integer),
+    public.threadline_texts_v1(anyelement, text[]),
+    public.threadline_image_v1(anyelement, jsonb),
     public.threadline_differences_v1(anyelement, anyelement),
-    public.threadline_settle_v1(anyelement, jsonb, integer, text, text, text[], text[], jsonb, text[], text[], boolean, text, integer),
-    public.threadline_truncate_v1(integer, text, text, text, text, text)
+    public.threadline_settle_v1(anyelement, boolean, integer, text, text, jsonb),
+    public.threadline_record_gone_v1(integer, text, text, jsonb, regclass),
+    public.threadline_truncate_v1(integer, text, text, jsonb, regclass, text)
 FROM PUBLIC;
 
--- How a table gets its trigger function, and loses it: what generated migrations call.
+-- What is looked up, and refused, when a table is captured.
 
 -- Whether equal keys of this type always print alike, so that a key finds its history.
 CREATE OR REPLACE FUNCTION public.threadline_key_type_v1(type oid, typmod integer, collation_oid oid) RETURNS boolean
@@ -843,10 +1025,96 @@ AS $$
     WHERE a.attrelid = relation AND a.atthasmissing AND NOT a.attisdropped AND a.attname <> ALL (hidden)
 $$;
 
+-- Whether a type is stored as its text, because JSON would lose some of it: it has a cast to json that makes something else
+-- of it, as hstore does, or is made of such a type.
+CREATE OR REPLACE FUNCTION public.threadline_as_text_v1(type oid) RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+    WITH RECURSIVE part(oid) AS (
+        SELECT type
+        UNION
+        SELECT inner_type FROM part JOIN pg_catalog.pg_type t ON t.oid = part.oid
+        LEFT JOIN pg_catalog.pg_attribute a ON t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+        CROSS JOIN LATERAL unnest(ARRAY[nullif(t.typelem, 0), nullif(t.typbasetype, 0), a.atttypid]) inner_type
+        WHERE inner_type IS NOT NULL
+    )
+    SELECT EXISTS (SELECT FROM part JOIN pg_catalog.pg_cast c ON c.castsource = part.oid
+                   WHERE c.casttarget = 'json'::regtype AND part.oid >= 16384)
+$$;
+
+-- What only the catalog knows of how a table is captured; see threadline_record_v1.
+CREATE OR REPLACE FUNCTION public.threadline_bound_rules_v1(relation regclass, keys text[], rules jsonb) RETURNS jsonb
+LANGUAGE sql STABLE
+AS $$
+    SELECT jsonb_strip_nulls(jsonb_build_object(
+        'key', keys,
+        'key_column', CASE WHEN cardinality(keys) = 1 THEN keys[1] END,
+        -- A virtual column has no value in a trigger.
+        'exclude', nullif((SELECT coalesce(jsonb_agg(e ORDER BY e), '[]') FROM (
+            SELECT unnest(public.threadline_list_v1(rules, 'exclude'))
+            UNION SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attgenerated = 'v' AND NOT a.attisdropped) x(e)), '[]'),
+        'as_text', nullif((SELECT coalesce(jsonb_agg(a.attname::text ORDER BY a.attnum), '[]') FROM pg_catalog.pg_attribute a
+            WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v' AND public.threadline_as_text_v1(a.atttypid)), '[]'),
+        -- A json value can change without its jsonb form changing.
+        'inexact', (SELECT true FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+            LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype
+            WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+              AND ('json' IN (t.typname, e.typname, b.typname) OR 'c' IN (t.typtype, e.typtype, b.typtype)) LIMIT 1)))
+$$;
+
+-- Statement triggers see the rows of one table, and only through that table.
+CREATE OR REPLACE FUNCTION public.threadline_check_statement_level_v1(relation regclass) RETURNS void
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    IF (SELECT c.relkind = 'p' FROM pg_catalog.pg_class c WHERE c.oid = relation) THEN
+        RAISE EXCEPTION 'threadline: table % is partitioned and can''t be captured by statement', relation
+            USING ERRCODE = 'feature_not_supported', HINT = 'A write to one of its partitions would not be seen. Take level = statement away from its model.';
+    ELSIF EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE relation IN (i.inhrelid, i.inhparent)) THEN
+        RAISE EXCEPTION 'threadline: table % takes part in inheritance and can''t be captured by statement', relation
+            USING ERRCODE = 'feature_not_supported', HINT = 'Rows of several tables would be recorded as its own. Take level = statement away from its model.';
+    END IF;
+END $$;
+
+-- How a table gets its triggers and their function, and loses them: what generated migrations call.
+
+-- The triggers that rules ask for: on the table, and on its partitions, since TRUNCATE triggers are not inherited.
+CREATE OR REPLACE FUNCTION public.threadline_triggers_v1(relation regclass, rules jsonb)
+RETURNS TABLE (held_by oid, name name, definition text)
+LANGUAGE sql STABLE
+AS $$
+    -- Names that begin with "!" sort before every other trigger, and AFTER ROW triggers fire by name.
+    SELECT relation::oid, t.name::name, t.definition
+    FROM (VALUES
+        ('row', '!threadline', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW'),
+        ('statement', '!threadline_insert', 'AFTER INSERT ON %s REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT'),
+        ('statement', '!threadline_update', 'AFTER UPDATE ON %s REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT'),
+        ('statement', '!threadline_delete', 'AFTER DELETE ON %s REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT')
+    ) t(level, name, definition) WHERE t.level = coalesce(rules ->> 'level', 'row')
+    UNION ALL
+    SELECT l.oid, t.name::name, t.definition
+    FROM (SELECT relation::oid UNION SELECT p.relid FROM pg_catalog.pg_partition_tree(relation) p) l(oid)
+    JOIN (VALUES
+        -- Not BEFORE: what other triggers write to the table before its rows go has to stand before this line.
+        (false, '!threadline_truncate', 'AFTER TRUNCATE ON %s FOR EACH STATEMENT'),
+        -- The rows are only there before; the name sorts after other triggers'.
+        (true, '~threadline_truncate', 'BEFORE TRUNCATE ON %s FOR EACH STATEMENT')
+    ) t(rowwise, name, definition) ON t.rowwise = (coalesce(rules ->> 'truncate', '') = 'rows')
+$$;
+
+-- The triggers that are there.
+CREATE OR REPLACE FUNCTION public.threadline_attached_v1(relation regclass) RETURNS TABLE (held_by oid, name name)
+LANGUAGE sql STABLE
+AS $$
+    SELECT t.tgrelid, t.tgname FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+    WHERE t.tgrelid IN (SELECT relation::oid UNION SELECT l.relid FROM pg_catalog.pg_partition_tree(relation) l)
+      AND t.tgname ~ '^[!~]threadline' AND t.tgparentid = 0 AND p.pronamespace = 'public'::regnamespace
+$$;
+
 -- Captures a table, or brings a captured one to a new policy. Called by generated migrations, as the table's owner.
 -- Either all of it happens or none.
 CREATE OR REPLACE FUNCTION public.threadline_capture_v1(
-    relation regclass, target text, key_columns text[], redacted jsonb, listed_columns text[],
+    relation regclass, target text, key_columns text[], rules jsonb,
     former_names text[], former_columns jsonb, fingerprint text, lock_timeout text, body text
 ) RETURNS void
 LANGUAGE plpgsql
@@ -860,12 +1128,14 @@ DECLARE
     registered public.audit_tables;
     keys text[];
     known text[];
-    virtual text[];
     hidden text[];
-    inexact boolean;
+    listed text[];
+    level CONSTANT text := coalesce(rules ->> 'level', 'row');
+    bound jsonb;
     function_name text;
+    changes_triggers boolean;
+    wanted record;
     log_owner name;
-    leaf regclass;
     holder regclass;
     populated boolean;
     refusal text;
@@ -890,25 +1160,29 @@ BEGIN
 
     SELECT substr(p.proname, length('threadline_capture_') + 1)::integer INTO attached
     FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-    WHERE t.tgrelid = relation AND t.tgname = '!threadline' AND p.pronamespace = 'public'::regnamespace;
-    IF attached IS NULL THEN
+    WHERE t.tgrelid = relation AND t.tgname LIKE '!threadline%' AND p.pronamespace = 'public'::regnamespace LIMIT 1;
+    changes_triggers := EXISTS (
+        SELECT t.held_by, t.name FROM public.threadline_triggers_v1(relation, rules) t
+        EXCEPT SELECT a.held_by, a.name FROM public.threadline_attached_v1(relation) a);
+    IF changes_triggers THEN
         -- First of all, so that nobody writes between the checks and the trigger. A new policy needs no lock.
         EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
     END IF;
     keys := public.threadline_checked_key_v1(relation, key_columns);
-    SELECT coalesce(array_agg(k), '{}') INTO hidden FROM jsonb_object_keys(redacted) k;
+    hidden := public.threadline_list_v1(rules, 'redacted');
+    SELECT array_agg(DISTINCT c) INTO listed FROM unnest(ARRAY['exclude', 'except_columns', 'ignore_only', 'on_change', 'redacted']) l
+    CROSS JOIN LATERAL unnest(public.threadline_list_v1(rules, l)) c;
     IF keys && hidden THEN
         RAISE EXCEPTION 'threadline: key column % of table % can''t be excluded or masked', (SELECT k FROM unnest(keys) k WHERE k = ANY (hidden) LIMIT 1), relation
             USING ERRCODE = 'invalid_column_definition', HINT = 'History finds rows by it: redact another column, or declare another key.';
     END IF;
-    PERFORM public.threadline_check_redaction_v1(relation, hidden, listed_columns);
-    SELECT array_agg(a.attname::text ORDER BY a.attnum), coalesce(array_agg(a.attname::text) FILTER (WHERE a.attgenerated = 'v'), '{}'),
-           -- A json value can change without its jsonb form changing.
-           coalesce(bool_or('json' IN (t.typname, e.typname, b.typname) OR 'c' IN (t.typtype, e.typtype, b.typtype)), false)
-        INTO known, virtual, inexact
-    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-    LEFT JOIN pg_type e ON e.oid = t.typelem LEFT JOIN pg_type b ON b.oid = t.typbasetype
-    WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped;
+    PERFORM public.threadline_check_redaction_v1(relation, hidden, listed);
+    IF level = 'statement' THEN
+        PERFORM public.threadline_check_statement_level_v1(relation);
+    END IF;
+    SELECT array_agg(a.attname::text ORDER BY a.attnum) INTO known
+    FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped;
+    bound := rules || public.threadline_bound_rules_v1(relation, keys, rules);
 
     -- The table keeps its entry, and with it its history, through renames: the trigger knows it, or a former name.
     SELECT * INTO registered FROM public.audit_tables t
@@ -938,28 +1212,27 @@ SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
 AS %L
 $function$, function_name, format($bound$
 DECLARE
-    table_id CONSTANT integer := %s;
+    table_id CONSTANT integer := %L;
     table_schema CONSTANT text := %L;
     table_name CONSTANT text := %L;
-    key_columns CONSTANT text[] := %L;
-    known_columns CONSTANT text[] := %L;
-    virtual_columns CONSTANT text[] := %L;
-    inexact CONSTANT boolean := %L;
+    rules CONSTANT jsonb := %L::jsonb;
+    known_columns CONSTANT text[] := %L::text[];
     key_deferrable CONSTANT boolean := %L;
 BEGIN
 %s
-END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, inexact,
+END $bound$, registered.id, catalog.schema, catalog.name, bound, CASE WHEN hidden <> '{}' THEN known END,
         EXISTS (SELECT FROM pg_index i WHERE i.indrelid = relation AND i.indisprimary AND NOT i.indimmediate), body));
-
-    -- Names that begin with "!" sort before every other trigger, and AFTER ROW triggers fire by name.
-    IF attached IS NULL THEN
-        EXECUTE format('CREATE TRIGGER "!threadline" AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION public.%I()', relation, function_name);
-    END IF;
-    -- Not BEFORE: what other triggers write to the table before its rows go has to stand before this line.
-    FOR leaf IN SELECT relation UNION SELECT p.relid FROM pg_partition_tree(relation) p LOOP
-        IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = leaf AND t.tgname = '!threadline_truncate') THEN
-            EXECUTE format('CREATE TRIGGER "!threadline_truncate" AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.%I()', leaf, function_name);
-        END IF;
+    FOR wanted IN
+        SELECT a.held_by, a.name FROM public.threadline_attached_v1(relation) a
+        WHERE (a.held_by, a.name) NOT IN (SELECT t.held_by, t.name FROM public.threadline_triggers_v1(relation, rules) t)
+    LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', wanted.name, wanted.held_by::regclass);
+    END LOOP;
+    FOR wanted IN
+        SELECT t.* FROM public.threadline_triggers_v1(relation, rules) t
+        WHERE (t.held_by, t.name) NOT IN (SELECT a.held_by, a.name FROM public.threadline_attached_v1(relation) a)
+    LOOP
+        EXECUTE format('CREATE TRIGGER %I %s EXECUTE FUNCTION public.%I()', wanted.name, format(wanted.definition, wanted.held_by::regclass), function_name);
     END LOOP;
 
     SELECT pg_get_userbyid(c.relowner) INTO log_owner FROM pg_class c WHERE c.oid = 'public.audit_changes'::regclass;
@@ -993,9 +1266,11 @@ END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, 
         horizon = CASE WHEN t.installed_at IS NULL THEN CASE WHEN populated THEN NULL ELSE clock_timestamp() END ELSE t.horizon END,
         fingerprint = threadline_capture_v1.fingerprint,
         function_version = 1,
+        rules = bound,
+        on_change = ARRAY(SELECT c FROM unnest(t.on_change || public.threadline_list_v1(rules, 'on_change')) c GROUP BY c ORDER BY c),
         redacted = (SELECT coalesce(jsonb_object_agg(r.name, r.placeholders), '{}') FROM (
             SELECT e.key AS name, coalesce(jsonb_agg(DISTINCT p.value) FILTER (WHERE p.value IS NOT NULL), '[]') AS placeholders
-            FROM (SELECT key, value FROM jsonb_each(t.redacted) UNION ALL SELECT key, CASE WHEN value = 'null' THEN '[]' ELSE jsonb_build_array(value) END FROM jsonb_each(threadline_capture_v1.redacted)) e
+            FROM (SELECT key, value FROM jsonb_each(t.redacted) UNION ALL SELECT h, CASE WHEN rules -> 'mask' ? h THEN jsonb_build_array(rules -> 'mask' -> h) ELSE '[]' END FROM unnest(hidden) h) e
             LEFT JOIN LATERAL jsonb_array_elements(e.value) p ON true GROUP BY e.key) r),
         former_columns = t.former_columns || threadline_capture_v1.former_columns,
         added_columns = t.added_columns || public.threadline_added_columns_v1(relation, hidden)
@@ -1018,7 +1293,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     registered public.audit_tables;
-    leaf regclass;
+    attached record;
 BEGIN
     PERFORM set_config('lock_timeout', lock_timeout, true);
     IF relation IS NULL THEN
@@ -1031,9 +1306,8 @@ BEGIN
     SELECT t.* INTO registered FROM public.audit_tables t
     JOIN pg_class c ON c.oid = relation JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE t.table_schema = n.nspname AND t.table_name = c.relname;
-    EXECUTE format('DROP TRIGGER IF EXISTS "!threadline" ON %s', relation);
-    FOR leaf IN SELECT relation UNION SELECT p.relid FROM pg_partition_tree(relation) p LOOP
-        EXECUTE format('DROP TRIGGER IF EXISTS "!threadline_truncate" ON %s', leaf);
+    FOR attached IN SELECT * FROM public.threadline_attached_v1(relation) LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', attached.name, attached.held_by::regclass);
     END LOOP;
     IF registered.id IS NULL THEN
         RETURN;
@@ -1048,9 +1322,139 @@ EXCEPTION WHEN lock_not_available THEN
         USING ERRCODE = 'lock_not_available';
 END $$;
 
+-- Takes a partition out of an audited table: its rows are recorded as deleted, since the table no longer has them, and it
+-- stays as a table of its own. To drop a partition, call this first.
+--
+--   SELECT threadline_detach('events_2024_01');
+CREATE OR REPLACE FUNCTION public.threadline_detach(partition regclass) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
+SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
+AS $$
+DECLARE
+    parent regclass := (SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = partition);
+    audited public.audit_tables;
+    leaf regclass;
+    attached record;
+BEGIN
+    SELECT t.* INTO audited FROM public.audit_tables t
+    JOIN pg_class c ON c.oid = pg_partition_root(partition) JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE t.table_schema = n.nspname AND t.table_name = c.relname AND t.installed_at IS NOT NULL;
+    IF parent IS NULL OR audited.id IS NULL THEN
+        RAISE EXCEPTION 'threadline: % is not a partition of an audited table', partition
+            USING ERRCODE = 'wrong_object_type', HINT = 'Name the partition that is to leave its table.';
+    END IF;
+    EXECUTE format('LOCK TABLE %s, %s IN ACCESS EXCLUSIVE MODE', parent, partition);
+    FOR leaf IN SELECT l.relid FROM pg_partition_tree(partition) l WHERE l.isleaf LOOP
+        PERFORM public.threadline_record_gone_v1(audited.id, audited.table_schema, audited.table_name, audited.rules, leaf);
+    END LOOP;
+    EXECUTE format('ALTER TABLE %s DETACH PARTITION %s', parent, partition);
+    FOR attached IN SELECT * FROM public.threadline_attached_v1(partition) LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', attached.name, attached.held_by::regclass);
+    END LOOP;
+END $$;
+
 REVOKE ALL ON FUNCTION
-    public.threadline_capture_v1(regclass, text, text[], jsonb, text[], text[], jsonb, text, text, text),
-    public.threadline_release_v1(regclass, text, text)
+    public.threadline_capture_v1(regclass, text, text[], jsonb, text[], jsonb, text, text, text),
+    public.threadline_release_v1(regclass, text, text),
+    public.threadline_detach(regclass)
+FROM PUBLIC;
+
+-- What keeps the log whole: append-only guards, and the one way to write without being recorded.
+
+SET LOCAL lock_timeout = '2s';
+
+-- Append-only. Retention identifies itself by acting as the role threadline_retention.
+CREATE OR REPLACE FUNCTION public.threadline_guard_v1() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF TG_OP = 'DELETE' AND current_user = 'threadline_retention' THEN
+        RETURN OLD;
+    END IF;
+    IF TG_OP = 'UPDATE' AND coalesce(pg_partition_root(TG_RELID), TG_RELID) = 'public.audit_transactions'::regclass THEN
+        -- The first action and a late actor, once, inside the transaction itself.
+        IF to_jsonb(NEW) - '{actor_ref,action_id}'::text[] = to_jsonb(OLD) - '{actor_ref,action_id}'::text[]
+            AND (OLD.actor_ref IS NULL OR OLD.actor_ref = NEW.actor_ref)
+            AND (OLD.action_id IS NULL OR OLD.action_id = NEW.action_id)
+            AND OLD.id = public.threadline_transaction_id_v1()
+        THEN
+            RETURN NEW;
+        END IF;
+    END IF;
+    RAISE EXCEPTION 'threadline: % is append-only, % is refused', TG_TABLE_NAME, TG_OP
+        USING ERRCODE = 'insufficient_privilege', HINT = 'Old entries leave through retention, as the role threadline_retention.';
+END $$;
+
+-- Puts the guards where they are missing: on every table of the log and, since TRUNCATE triggers are not inherited, on every
+-- partition of one. Run it again after adding a partition.
+CREATE OR REPLACE FUNCTION public.threadline_protect_v1() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    guarded regclass;
+BEGIN
+    FOR guarded IN
+        SELECT coalesce(p.relid, t.relation)
+        FROM unnest(ARRAY['public.audit_changes', 'public.audit_transactions', 'public.audit_actions', 'public.audit_commits']::regclass[]) t(relation)
+        LEFT JOIN LATERAL pg_partition_tree(t.relation) p ON true
+        ORDER BY p.level NULLS FIRST
+    LOOP
+        IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = guarded AND tgname = 'threadline_guard') THEN
+            EXECUTE format('CREATE TRIGGER threadline_guard BEFORE UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION public.threadline_guard_v1()', guarded);
+        END IF;
+        IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = guarded AND tgname = 'threadline_guard_truncate') THEN
+            EXECUTE format('CREATE TRIGGER threadline_guard_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.threadline_guard_v1()', guarded);
+        END IF;
+    END LOOP;
+END $$;
+
+SELECT public.threadline_protect_v1();
+
+-- Capture is off for this transaction (SET LOCAL threadline.capture = 'off'): only members of threadline_bypass may do that,
+-- whatever role they act as. The gap is noted, and by whom; the table has no horizon until its next baseline.
+CREATE OR REPLACE FUNCTION public.threadline_bypass_v1(target integer, target_schema text, target_name text) RETURNS void
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.rolname = 'threadline_bypass' AND pg_has_role(session_user, r.oid, 'MEMBER')) THEN
+        RAISE EXCEPTION 'threadline: % may not switch off the capture of %.%', session_user, target_schema, target_name
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('RESET threadline.capture, or let an administrator run: GRANT threadline_bypass TO %I;', session_user);
+    END IF;
+    -- A gap that is open while the table is captured is this transaction's own, and ends when it commits.
+    IF EXISTS (SELECT FROM public.audit_tables t WHERE t.id = target AND t.installed_at IS NOT NULL AND upper_inf(t.gaps[cardinality(t.gaps)])) THEN
+        RETURN;
+    END IF;
+    PERFORM public.threadline_enter_v1(public.threadline_transaction_id_v1(), coalesce(current_setting('threadline.actor_ref', true), ''),
+        current_setting('threadline.open', true), NULL, NULL, target_schema, target_name);
+    PERFORM public.threadline_record_action_v1('threadline.capture_off', category => 'threadline', comment => target_schema || '.' || target_name);
+    UPDATE public.audit_tables t SET gaps = t.gaps || tstzrange(statement_timestamp(), NULL), horizon = NULL WHERE t.id = target;
+END $$;
+
+CREATE OR REPLACE FUNCTION public.threadline_end_gap_v1() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE public.audit_tables t
+    SET gaps = t.gaps[:cardinality(t.gaps) - 1] || tstzrange(lower(t.gaps[cardinality(t.gaps)]), clock_timestamp(), '[]')
+    WHERE t.id = NEW.id AND t.installed_at IS NOT NULL AND upper_inf(t.gaps[cardinality(t.gaps)]);
+    RETURN NULL;
+END $$;
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'public.audit_tables'::regclass AND tgname = 'threadline_end_gap') THEN
+        CREATE CONSTRAINT TRIGGER threadline_end_gap AFTER UPDATE ON public.audit_tables
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.gaps <> OLD.gaps AND NEW.installed_at IS NOT NULL)
+            EXECUTE FUNCTION public.threadline_end_gap_v1();
+    END IF;
+END $$;
+
+REVOKE ALL ON FUNCTION
+    public.threadline_protect_v1(),
+    public.threadline_bypass_v1(integer, text, text),
+    public.threadline_end_gap_v1()
 FROM PUBLIC;
 
 -- Reading: the functions that typed queries are made of, and that an operator calls in psql. They run with the rights of
@@ -1178,16 +1582,39 @@ AS $$
     SELECT c.* FROM public.audit_changes c WHERE c.table_id = public.threadline_table(relation)
 $$;
 
+-- The row after an insert or an update, with the columns that are stored only when they change: each from the latest
+-- earlier change that has it. Where the log doesn't reach back to one, or was interrupted since, it reads as omitted.
+CREATE OR REPLACE FUNCTION public.threadline_whole(change public.audit_changes) RETURNS jsonb
+LANGUAGE sql STABLE
+AS $$
+    SELECT CASE WHEN change.op <> 'update' OR change.data_after ?& t.on_change THEN change.data_after ELSE (
+        SELECT coalesce(jsonb_object_agg(c.name, CASE WHEN e.id IS NULL THEN '{"$threadline": "omitted"}' ELSE e.data_after -> c.name END)
+            FILTER (WHERE e.id IS NULL OR e.data_after ? c.name), '{}') || change.data_after
+        FROM unnest(t.on_change) c(name)
+        LEFT JOIN LATERAL (
+            SELECT l.* FROM unnest(public.threadline_keys(t.id, change.table_pk)) k CROSS JOIN LATERAL (
+                SELECT p.* FROM public.audit_changes p
+                WHERE p.table_id = t.id AND p.key_hash = hashtextextended(k::text, 0) AND p.table_pk = k AND p.id < change.id
+                  AND (p.op <> 'update' OR p.data_after ? c.name)
+                ORDER BY p.id DESC LIMIT 1) l
+            ORDER BY l.id DESC LIMIT 1
+        ) e ON e.op IN ('insert', 'update', 'baseline')
+            AND NOT EXISTS (SELECT FROM unnest(t.gaps) g WHERE g && tstzrange(e.captured_at, change.captured_at, '[]'))
+        WHERE NOT change.data_after ? c.name)
+    END
+    FROM public.audit_tables t WHERE t.id = change.table_id
+$$;
+
 -- What is known of the row that a change is about: the row after it, or for a delete the last known row.
 CREATE OR REPLACE FUNCTION public.threadline_state(change public.audit_changes) RETURNS jsonb
 LANGUAGE sql STABLE
 AS $$
-    SELECT CASE WHEN change.op <> 'delete' THEN change.data_after ELSE (
-        SELECT nullif(coalesce(p.data_after, '{}') || coalesce(change.changed_from, '{}'), '{}')
+    SELECT CASE change.op WHEN 'update' THEN public.threadline_whole(change) WHEN 'delete' THEN (
+        SELECT nullif(coalesce(public.threadline_whole(p), '{}') || coalesce(change.changed_from, '{}'), '{}')
         FROM (SELECT) one
         LEFT JOIN LATERAL public.threadline_previous(
             change.table_id, public.threadline_keys(change.table_id, change.table_pk), change.id) p ON true)
-    END
+    ELSE change.data_after END
 $$;
 
 -- One row at a moment, by the time of writing:

@@ -23,11 +23,17 @@ fn c30_the_recorder_can_not_be_called() {
     let db = users();
     let mut app = db.app();
     for call in [
-        "threadline_append_v1(1, 'public', 'users', 'delete', '{\"id\": \"1\"}', NULL, NULL, NULL, NULL)",
-        "threadline_open_v1(threadline_transaction_id_v1(), '', false)",
-        "threadline_record_v1(1, 'public', 'users', '{id}', 'INSERT', NULL, '{\"id\": 1}', NULL, '{}', '{}', '{}', '{}', false, NULL)",
-        "threadline_truncate_v1(1, 'public', 'users', 'public', 'users', NULL)",
-        "threadline_capture_v1('users', 'users', '{id}', '{}', '{}', '{}', '{}', '', '2s', '')",
+        "threadline_open_v1(threadline_transaction_id_v1(), '', NULL, false)",
+        "threadline_enter_v1(threadline_transaction_id_v1(), '', NULL, NULL, NULL, 'public', 'users')",
+        "threadline_record_v1(1, 'public', 'users', '{\"key\": [\"id\"]}', 'INSERT', NULL, NULL, '{\"id\": 1}', NULL)",
+        "threadline_record_rows_v1(1, 'public', 'users', '{\"key\": [\"id\"]}', 'INSERT', NULL, ARRAY['{\"id\": 1}'::jsonb], NULL)",
+        "threadline_record_gone_v1(1, 'public', 'users', '{}', 'users')",
+        "threadline_truncate_v1(1, 'public', 'users', '{}', 'users', 'AFTER')",
+        "threadline_bypass_v1(1, 'public', 'users')",
+        "threadline_seal_again_v1(threadline_transaction_id_v1())",
+        "threadline_protect_v1()",
+        "threadline_detach('users')",
+        "threadline_capture_v1('users', 'users', '{id}', '{}', '{}', '{}', '', '2s', '')",
         "threadline_release_v1('users', 'users', '2s')",
     ] {
         refused(

@@ -105,6 +105,7 @@ fn named_columns(plan: &CapturePlan) -> Vec<Identifier> {
         .chain(&policy.mask)
         .chain(&policy.except_columns)
         .chain(&policy.ignore_only)
+        .chain(&policy.on_change)
     {
         if !columns.contains(column) {
             columns.push(column.clone());

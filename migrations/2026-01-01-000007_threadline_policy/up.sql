@@ -1,118 +1,42 @@
--- How a table gets its trigger function, and loses it: what generated migrations call.
+-- How a table gets its triggers and their function, and loses them: what generated migrations call.
 
--- Whether equal keys of this type always print alike, so that a key finds its history.
-CREATE OR REPLACE FUNCTION public.threadline_key_type_v1(type oid, typmod integer, collation_oid oid) RETURNS boolean
+-- The triggers that rules ask for: on the table, and on its partitions, since TRUNCATE triggers are not inherited.
+CREATE OR REPLACE FUNCTION public.threadline_triggers_v1(relation regclass, rules jsonb)
+RETURNS TABLE (held_by oid, name name, definition text)
 LANGUAGE sql STABLE
 AS $$
-    SELECT CASE
-        WHEN t.typtype = 'd' THEN public.threadline_key_type_v1(t.typbasetype, t.typtypmod, collation_oid)
-        WHEN t.typtype = 'e' THEN true
-        WHEN t.typname IN ('numeric', 'bpchar') AND typmod = -1 THEN false
-        ELSE t.typnamespace = 'pg_catalog'::regnamespace AND t.typname = ANY ('{numeric,int2,int4,int8,text,varchar,bpchar,name,char,uuid,bool,date,time,timestamp,timestamptz,bytea,inet,cidr,macaddr,macaddr8,bit,varbit,oid,pg_lsn,xid8}')
-            AND NOT EXISTS (SELECT FROM pg_catalog.pg_collation c WHERE c.oid = collation_oid AND NOT c.collisdeterministic)
-    END
-    FROM pg_catalog.pg_type t WHERE t.oid = type
+    -- Names that begin with "!" sort before every other trigger, and AFTER ROW triggers fire by name.
+    SELECT relation::oid, t.name::name, t.definition
+    FROM (VALUES
+        ('row', '!threadline', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW'),
+        ('statement', '!threadline_insert', 'AFTER INSERT ON %s REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT'),
+        ('statement', '!threadline_update', 'AFTER UPDATE ON %s REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT'),
+        ('statement', '!threadline_delete', 'AFTER DELETE ON %s REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT')
+    ) t(level, name, definition) WHERE t.level = coalesce(rules ->> 'level', 'row')
+    UNION ALL
+    SELECT l.oid, t.name::name, t.definition
+    FROM (SELECT relation::oid UNION SELECT p.relid FROM pg_catalog.pg_partition_tree(relation) p) l(oid)
+    JOIN (VALUES
+        -- Not BEFORE: what other triggers write to the table before its rows go has to stand before this line.
+        (false, '!threadline_truncate', 'AFTER TRUNCATE ON %s FOR EACH STATEMENT'),
+        -- The rows are only there before; the name sorts after other triggers'.
+        (true, '~threadline_truncate', 'BEFORE TRUNCATE ON %s FOR EACH STATEMENT')
+    ) t(rowwise, name, definition) ON t.rowwise = (coalesce(rules ->> 'truncate', '') = 'rows')
 $$;
 
--- The key of a table, checked: the columns asked for, or its primary key.
-CREATE OR REPLACE FUNCTION public.threadline_checked_key_v1(relation regclass, wanted text[]) RETURNS text[]
-LANGUAGE plpgsql STABLE
-AS $$
-DECLARE
-    key_columns text[] := wanted;
-    problem record;
-BEGIN
-    IF key_columns IS NULL THEN
-        SELECT array_agg(a.attname::text ORDER BY k.position) INTO key_columns
-        FROM pg_catalog.pg_index i
-        CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, position)
-        JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-        WHERE i.indrelid = relation AND i.indisprimary AND k.position <= i.indnkeyatts;
-        IF key_columns IS NULL THEN
-            RAISE EXCEPTION 'threadline: table % has no primary key', relation
-                USING ERRCODE = 'invalid_table_definition',
-                      HINT = 'Add one, or declare the columns of a unique index over NOT NULL columns as its key: #[audited(primary_key(column, …))].';
-        END IF;
-    END IF;
-
-    SELECT k.name, a.attnum IS NULL AS missing, NOT a.attnotnull AS nullable, format_type(a.atttypid, a.atttypmod) AS type
-        INTO problem
-    FROM unnest(key_columns) k(name)
-    LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = relation AND a.attname = k.name AND a.attnum > 0 AND NOT a.attisdropped
-    WHERE a.attnum IS NULL OR NOT a.attnotnull OR NOT public.threadline_key_type_v1(a.atttypid, a.atttypmod, a.attcollation)
-    LIMIT 1;
-    IF problem.missing THEN
-        RAISE EXCEPTION 'threadline: table % has no key column %', relation, problem.name
-            USING ERRCODE = 'undefined_column', HINT = 'Correct the key in the model and generate the migration again.';
-    ELSIF problem.nullable THEN
-        RAISE EXCEPTION 'threadline: key column % of table % may be NULL', problem.name, relation
-            USING ERRCODE = 'invalid_table_definition', HINT = 'ALTER TABLE … ALTER COLUMN … SET NOT NULL first, or declare another key.';
-    ELSIF problem.name IS NOT NULL THEN
-        RAISE EXCEPTION 'threadline: key column % of table % is of type %, whose equal values may print differently', problem.name, relation, problem.type
-            USING ERRCODE = 'feature_not_supported', HINT = 'Declare a key of another type; numeric needs a scale, such as numeric(20,0).';
-    END IF;
-
-    IF NOT EXISTS (
-        SELECT FROM pg_catalog.pg_index i
-        WHERE i.indrelid = relation AND (i.indisprimary
-              OR (i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL))
-          AND (SELECT array_agg(a.attname::text ORDER BY a.attname)
-               FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, position)
-               JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-               WHERE k.position <= i.indnkeyatts)
-              = (SELECT array_agg(k ORDER BY k) FROM unnest(key_columns) k)
-    ) THEN
-        RAISE EXCEPTION 'threadline: the columns % of table % are not its primary key, nor those of a valid, immediate, non-partial unique index', key_columns, relation
-            USING ERRCODE = 'invalid_table_definition', HINT = 'Create such an index first, or declare another key.';
-    END IF;
-    RETURN key_columns;
-END $$;
-
--- Refuses redaction that would leak: of columns that don't exist, or that a stored generated column is computed from.
-CREATE OR REPLACE FUNCTION public.threadline_check_redaction_v1(relation regclass, redacted text[], listed text[]) RETURNS void
-LANGUAGE plpgsql STABLE
-AS $$
-DECLARE
-    problem record;
-BEGIN
-    SELECT l.name INTO problem FROM unnest(listed) l(name)
-    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attname = l.name AND a.attnum > 0 AND NOT a.attisdropped);
-    IF FOUND THEN
-        RAISE EXCEPTION 'threadline: table % has no column %, which its capture rules name', relation, problem.name
-            USING ERRCODE = 'undefined_column', HINT = 'Correct the rules and generate the migration again.';
-    END IF;
-    -- Which columns a generated column reads is recorded between it and them, or through its default.
-    SELECT g.attname AS generated, s.attname AS source INTO problem
-    FROM pg_catalog.pg_attribute g
-    LEFT JOIN pg_catalog.pg_attrdef e ON e.adrelid = g.attrelid AND e.adnum = g.attnum
-    JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = relation AND d.refobjsubid > 0
-        AND ((d.classid = 'pg_attrdef'::regclass AND d.objid = e.oid)
-             OR (d.classid = 'pg_class'::regclass AND d.objid = relation AND d.objsubid = g.attnum))
-    JOIN pg_catalog.pg_attribute s ON s.attrelid = relation AND s.attnum = d.refobjsubid
-    WHERE g.attrelid = relation AND g.attgenerated <> '' AND s.attnum <> g.attnum
-      AND s.attname = ANY (redacted) AND g.attname <> ALL (redacted)
-    LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'threadline: column % of table % is computed from the redacted column %', problem.generated, relation, problem.source
-            USING ERRCODE = 'invalid_column_definition', HINT = format('Exclude or mask %s too.', problem.generated);
-    END IF;
-END $$;
-
--- Values that rows from before a column have, as PostgreSQL remembers them until it rewrites the table.
-CREATE OR REPLACE FUNCTION public.threadline_added_columns_v1(relation regclass, hidden text[]) RETURNS jsonb
+-- The triggers that are there.
+CREATE OR REPLACE FUNCTION public.threadline_attached_v1(relation regclass) RETURNS TABLE (held_by oid, name name)
 LANGUAGE sql STABLE
 AS $$
-    SELECT coalesce(jsonb_object_agg(a.attname, CASE
-        WHEN a.atttypid = ANY ('{json,jsonb}'::regtype[]) THEN (a.attmissingval::text::text[])[1]::jsonb
-        ELSE to_jsonb((a.attmissingval::text::text[])[1]) END), '{}')
-    FROM pg_catalog.pg_attribute a
-    WHERE a.attrelid = relation AND a.atthasmissing AND NOT a.attisdropped AND a.attname <> ALL (hidden)
+    SELECT t.tgrelid, t.tgname FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+    WHERE t.tgrelid IN (SELECT relation::oid UNION SELECT l.relid FROM pg_catalog.pg_partition_tree(relation) l)
+      AND t.tgname ~ '^[!~]threadline' AND t.tgparentid = 0 AND p.pronamespace = 'public'::regnamespace
 $$;
 
 -- Captures a table, or brings a captured one to a new policy. Called by generated migrations, as the table's owner.
 -- Either all of it happens or none.
 CREATE OR REPLACE FUNCTION public.threadline_capture_v1(
-    relation regclass, target text, key_columns text[], redacted jsonb, listed_columns text[],
+    relation regclass, target text, key_columns text[], rules jsonb,
     former_names text[], former_columns jsonb, fingerprint text, lock_timeout text, body text
 ) RETURNS void
 LANGUAGE plpgsql
@@ -126,12 +50,14 @@ DECLARE
     registered public.audit_tables;
     keys text[];
     known text[];
-    virtual text[];
     hidden text[];
-    inexact boolean;
+    listed text[];
+    level CONSTANT text := coalesce(rules ->> 'level', 'row');
+    bound jsonb;
     function_name text;
+    changes_triggers boolean;
+    wanted record;
     log_owner name;
-    leaf regclass;
     holder regclass;
     populated boolean;
     refusal text;
@@ -156,25 +82,29 @@ BEGIN
 
     SELECT substr(p.proname, length('threadline_capture_') + 1)::integer INTO attached
     FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-    WHERE t.tgrelid = relation AND t.tgname = '!threadline' AND p.pronamespace = 'public'::regnamespace;
-    IF attached IS NULL THEN
+    WHERE t.tgrelid = relation AND t.tgname LIKE '!threadline%' AND p.pronamespace = 'public'::regnamespace LIMIT 1;
+    changes_triggers := EXISTS (
+        SELECT t.held_by, t.name FROM public.threadline_triggers_v1(relation, rules) t
+        EXCEPT SELECT a.held_by, a.name FROM public.threadline_attached_v1(relation) a);
+    IF changes_triggers THEN
         -- First of all, so that nobody writes between the checks and the trigger. A new policy needs no lock.
         EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
     END IF;
     keys := public.threadline_checked_key_v1(relation, key_columns);
-    SELECT coalesce(array_agg(k), '{}') INTO hidden FROM jsonb_object_keys(redacted) k;
+    hidden := public.threadline_list_v1(rules, 'redacted');
+    SELECT array_agg(DISTINCT c) INTO listed FROM unnest(ARRAY['exclude', 'except_columns', 'ignore_only', 'on_change', 'redacted']) l
+    CROSS JOIN LATERAL unnest(public.threadline_list_v1(rules, l)) c;
     IF keys && hidden THEN
         RAISE EXCEPTION 'threadline: key column % of table % can''t be excluded or masked', (SELECT k FROM unnest(keys) k WHERE k = ANY (hidden) LIMIT 1), relation
             USING ERRCODE = 'invalid_column_definition', HINT = 'History finds rows by it: redact another column, or declare another key.';
     END IF;
-    PERFORM public.threadline_check_redaction_v1(relation, hidden, listed_columns);
-    SELECT array_agg(a.attname::text ORDER BY a.attnum), coalesce(array_agg(a.attname::text) FILTER (WHERE a.attgenerated = 'v'), '{}'),
-           -- A json value can change without its jsonb form changing.
-           coalesce(bool_or('json' IN (t.typname, e.typname, b.typname) OR 'c' IN (t.typtype, e.typtype, b.typtype)), false)
-        INTO known, virtual, inexact
-    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-    LEFT JOIN pg_type e ON e.oid = t.typelem LEFT JOIN pg_type b ON b.oid = t.typbasetype
-    WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped;
+    PERFORM public.threadline_check_redaction_v1(relation, hidden, listed);
+    IF level = 'statement' THEN
+        PERFORM public.threadline_check_statement_level_v1(relation);
+    END IF;
+    SELECT array_agg(a.attname::text ORDER BY a.attnum) INTO known
+    FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped;
+    bound := rules || public.threadline_bound_rules_v1(relation, keys, rules);
 
     -- The table keeps its entry, and with it its history, through renames: the trigger knows it, or a former name.
     SELECT * INTO registered FROM public.audit_tables t
@@ -204,28 +134,27 @@ SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
 AS %L
 $function$, function_name, format($bound$
 DECLARE
-    table_id CONSTANT integer := %s;
+    table_id CONSTANT integer := %L;
     table_schema CONSTANT text := %L;
     table_name CONSTANT text := %L;
-    key_columns CONSTANT text[] := %L;
-    known_columns CONSTANT text[] := %L;
-    virtual_columns CONSTANT text[] := %L;
-    inexact CONSTANT boolean := %L;
+    rules CONSTANT jsonb := %L::jsonb;
+    known_columns CONSTANT text[] := %L::text[];
     key_deferrable CONSTANT boolean := %L;
 BEGIN
 %s
-END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, inexact,
+END $bound$, registered.id, catalog.schema, catalog.name, bound, CASE WHEN hidden <> '{}' THEN known END,
         EXISTS (SELECT FROM pg_index i WHERE i.indrelid = relation AND i.indisprimary AND NOT i.indimmediate), body));
-
-    -- Names that begin with "!" sort before every other trigger, and AFTER ROW triggers fire by name.
-    IF attached IS NULL THEN
-        EXECUTE format('CREATE TRIGGER "!threadline" AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION public.%I()', relation, function_name);
-    END IF;
-    -- Not BEFORE: what other triggers write to the table before its rows go has to stand before this line.
-    FOR leaf IN SELECT relation UNION SELECT p.relid FROM pg_partition_tree(relation) p LOOP
-        IF NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = leaf AND t.tgname = '!threadline_truncate') THEN
-            EXECUTE format('CREATE TRIGGER "!threadline_truncate" AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.%I()', leaf, function_name);
-        END IF;
+    FOR wanted IN
+        SELECT a.held_by, a.name FROM public.threadline_attached_v1(relation) a
+        WHERE (a.held_by, a.name) NOT IN (SELECT t.held_by, t.name FROM public.threadline_triggers_v1(relation, rules) t)
+    LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', wanted.name, wanted.held_by::regclass);
+    END LOOP;
+    FOR wanted IN
+        SELECT t.* FROM public.threadline_triggers_v1(relation, rules) t
+        WHERE (t.held_by, t.name) NOT IN (SELECT a.held_by, a.name FROM public.threadline_attached_v1(relation) a)
+    LOOP
+        EXECUTE format('CREATE TRIGGER %I %s EXECUTE FUNCTION public.%I()', wanted.name, format(wanted.definition, wanted.held_by::regclass), function_name);
     END LOOP;
 
     SELECT pg_get_userbyid(c.relowner) INTO log_owner FROM pg_class c WHERE c.oid = 'public.audit_changes'::regclass;
@@ -259,9 +188,11 @@ END $bound$, registered.id, catalog.schema, catalog.name, keys, known, virtual, 
         horizon = CASE WHEN t.installed_at IS NULL THEN CASE WHEN populated THEN NULL ELSE clock_timestamp() END ELSE t.horizon END,
         fingerprint = threadline_capture_v1.fingerprint,
         function_version = 1,
+        rules = bound,
+        on_change = ARRAY(SELECT c FROM unnest(t.on_change || public.threadline_list_v1(rules, 'on_change')) c GROUP BY c ORDER BY c),
         redacted = (SELECT coalesce(jsonb_object_agg(r.name, r.placeholders), '{}') FROM (
             SELECT e.key AS name, coalesce(jsonb_agg(DISTINCT p.value) FILTER (WHERE p.value IS NOT NULL), '[]') AS placeholders
-            FROM (SELECT key, value FROM jsonb_each(t.redacted) UNION ALL SELECT key, CASE WHEN value = 'null' THEN '[]' ELSE jsonb_build_array(value) END FROM jsonb_each(threadline_capture_v1.redacted)) e
+            FROM (SELECT key, value FROM jsonb_each(t.redacted) UNION ALL SELECT h, CASE WHEN rules -> 'mask' ? h THEN jsonb_build_array(rules -> 'mask' -> h) ELSE '[]' END FROM unnest(hidden) h) e
             LEFT JOIN LATERAL jsonb_array_elements(e.value) p ON true GROUP BY e.key) r),
         former_columns = t.former_columns || threadline_capture_v1.former_columns,
         added_columns = t.added_columns || public.threadline_added_columns_v1(relation, hidden)
@@ -284,7 +215,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     registered public.audit_tables;
-    leaf regclass;
+    attached record;
 BEGIN
     PERFORM set_config('lock_timeout', lock_timeout, true);
     IF relation IS NULL THEN
@@ -297,9 +228,8 @@ BEGIN
     SELECT t.* INTO registered FROM public.audit_tables t
     JOIN pg_class c ON c.oid = relation JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE t.table_schema = n.nspname AND t.table_name = c.relname;
-    EXECUTE format('DROP TRIGGER IF EXISTS "!threadline" ON %s', relation);
-    FOR leaf IN SELECT relation UNION SELECT p.relid FROM pg_partition_tree(relation) p LOOP
-        EXECUTE format('DROP TRIGGER IF EXISTS "!threadline_truncate" ON %s', leaf);
+    FOR attached IN SELECT * FROM public.threadline_attached_v1(relation) LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', attached.name, attached.held_by::regclass);
     END LOOP;
     IF registered.id IS NULL THEN
         RETURN;
@@ -314,7 +244,40 @@ EXCEPTION WHEN lock_not_available THEN
         USING ERRCODE = 'lock_not_available';
 END $$;
 
+-- Takes a partition out of an audited table: its rows are recorded as deleted, since the table no longer has them, and it
+-- stays as a table of its own. To drop a partition, call this first.
+--
+--   SELECT threadline_detach('events_2024_01');
+CREATE OR REPLACE FUNCTION public.threadline_detach(partition regclass) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
+SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
+AS $$
+DECLARE
+    parent regclass := (SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = partition);
+    audited public.audit_tables;
+    leaf regclass;
+    attached record;
+BEGIN
+    SELECT t.* INTO audited FROM public.audit_tables t
+    JOIN pg_class c ON c.oid = pg_partition_root(partition) JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE t.table_schema = n.nspname AND t.table_name = c.relname AND t.installed_at IS NOT NULL;
+    IF parent IS NULL OR audited.id IS NULL THEN
+        RAISE EXCEPTION 'threadline: % is not a partition of an audited table', partition
+            USING ERRCODE = 'wrong_object_type', HINT = 'Name the partition that is to leave its table.';
+    END IF;
+    EXECUTE format('LOCK TABLE %s, %s IN ACCESS EXCLUSIVE MODE', parent, partition);
+    FOR leaf IN SELECT l.relid FROM pg_partition_tree(partition) l WHERE l.isleaf LOOP
+        PERFORM public.threadline_record_gone_v1(audited.id, audited.table_schema, audited.table_name, audited.rules, leaf);
+    END LOOP;
+    EXECUTE format('ALTER TABLE %s DETACH PARTITION %s', parent, partition);
+    FOR attached IN SELECT * FROM public.threadline_attached_v1(partition) LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', attached.name, attached.held_by::regclass);
+    END LOOP;
+END $$;
+
 REVOKE ALL ON FUNCTION
-    public.threadline_capture_v1(regclass, text, text[], jsonb, text[], text[], jsonb, text, text, text),
-    public.threadline_release_v1(regclass, text, text)
+    public.threadline_capture_v1(regclass, text, text[], jsonb, text[], jsonb, text, text, text),
+    public.threadline_release_v1(regclass, text, text),
+    public.threadline_detach(regclass)
 FROM PUBLIC;

@@ -6,7 +6,7 @@ DECLARE
 BEGIN
     SELECT string_agg(t.tgrelid::regclass::text, ', ') INTO captured
     FROM pg_catalog.pg_trigger t
-    WHERE t.tgname = '!threadline' AND t.tgparentid = 0;
+    WHERE t.tgname ~ '^!threadline(_insert)?$' AND t.tgparentid = 0;
     IF captured IS NOT NULL THEN
         RAISE EXCEPTION E'threadline: still captured: %\nRevert the capture migrations of these tables first.', captured;
     END IF;
@@ -20,6 +20,7 @@ END $$;
 DROP FUNCTION public.threadline_decode(anyelement, regclass, jsonb, jsonb);
 DROP FUNCTION public.threadline_as_of(regclass, jsonb, timestamptz);
 DROP FUNCTION public.threadline_state(public.audit_changes);
+DROP FUNCTION public.threadline_whole(public.audit_changes);
 DROP FUNCTION public.threadline_changes(regclass);
 DROP FUNCTION public.threadline_history(regclass, jsonb);
 DROP FUNCTION public.threadline_previous(integer, jsonb[], bigint);

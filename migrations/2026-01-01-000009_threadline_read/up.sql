@@ -123,16 +123,39 @@ AS $$
     SELECT c.* FROM public.audit_changes c WHERE c.table_id = public.threadline_table(relation)
 $$;
 
+-- The row after an insert or an update, with the columns that are stored only when they change: each from the latest
+-- earlier change that has it. Where the log doesn't reach back to one, or was interrupted since, it reads as omitted.
+CREATE OR REPLACE FUNCTION public.threadline_whole(change public.audit_changes) RETURNS jsonb
+LANGUAGE sql STABLE
+AS $$
+    SELECT CASE WHEN change.op <> 'update' OR change.data_after ?& t.on_change THEN change.data_after ELSE (
+        SELECT coalesce(jsonb_object_agg(c.name, CASE WHEN e.id IS NULL THEN '{"$threadline": "omitted"}' ELSE e.data_after -> c.name END)
+            FILTER (WHERE e.id IS NULL OR e.data_after ? c.name), '{}') || change.data_after
+        FROM unnest(t.on_change) c(name)
+        LEFT JOIN LATERAL (
+            SELECT l.* FROM unnest(public.threadline_keys(t.id, change.table_pk)) k CROSS JOIN LATERAL (
+                SELECT p.* FROM public.audit_changes p
+                WHERE p.table_id = t.id AND p.key_hash = hashtextextended(k::text, 0) AND p.table_pk = k AND p.id < change.id
+                  AND (p.op <> 'update' OR p.data_after ? c.name)
+                ORDER BY p.id DESC LIMIT 1) l
+            ORDER BY l.id DESC LIMIT 1
+        ) e ON e.op IN ('insert', 'update', 'baseline')
+            AND NOT EXISTS (SELECT FROM unnest(t.gaps) g WHERE g && tstzrange(e.captured_at, change.captured_at, '[]'))
+        WHERE NOT change.data_after ? c.name)
+    END
+    FROM public.audit_tables t WHERE t.id = change.table_id
+$$;
+
 -- What is known of the row that a change is about: the row after it, or for a delete the last known row.
 CREATE OR REPLACE FUNCTION public.threadline_state(change public.audit_changes) RETURNS jsonb
 LANGUAGE sql STABLE
 AS $$
-    SELECT CASE WHEN change.op <> 'delete' THEN change.data_after ELSE (
-        SELECT nullif(coalesce(p.data_after, '{}') || coalesce(change.changed_from, '{}'), '{}')
+    SELECT CASE change.op WHEN 'update' THEN public.threadline_whole(change) WHEN 'delete' THEN (
+        SELECT nullif(coalesce(public.threadline_whole(p), '{}') || coalesce(change.changed_from, '{}'), '{}')
         FROM (SELECT) one
         LEFT JOIN LATERAL public.threadline_previous(
             change.table_id, public.threadline_keys(change.table_id, change.table_pk), change.id) p ON true)
-    END
+    ELSE change.data_after END
 $$;
 
 -- One row at a moment, by the time of writing:

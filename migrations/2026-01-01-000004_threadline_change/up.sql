@@ -1,0 +1,230 @@
+-- The recorder: what a row change leaves in audit_changes.
+--
+-- `rules` say how a table is captured, as data; what doesn't apply is absent:
+--   key             the key columns, in order; key_column if it is only one
+--   exclude, mask, except_columns, ignore_only, on_change, store_changed_from, require_actor, truncate, level
+--                   the policy; mask gives every masked column its placeholder
+--   redacted        the columns that are excluded or masked
+--   as_text         columns that are stored as their text, since JSON would lose some of it
+--   inexact         there are columns that can change without their JSON form changing
+--   key_deferrable  two rows may live under one key for a while
+
+SET LOCAL lock_timeout = '2s';
+
+CREATE OR REPLACE FUNCTION public.threadline_masked_v1(image jsonb, mask jsonb) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE
+AS $$
+DECLARE
+    masks jsonb;
+BEGIN
+    SELECT jsonb_object_agg(m.key, m.value) INTO masks FROM jsonb_each(mask) m WHERE image -> m.key <> 'null';
+    RETURN image || coalesce(masks, '{}');
+END $$;
+
+-- A list of the rules; '{}' where there is none.
+CREATE OR REPLACE FUNCTION public.threadline_list_v1(rules jsonb, name text) RETURNS text[]
+LANGUAGE sql IMMUTABLE
+AS $$ SELECT ARRAY(SELECT jsonb_array_elements_text(rules -> name)) $$;
+
+-- The key of a row: every key column as text, under its name.
+CREATE OR REPLACE FUNCTION public.threadline_key_of_v1(target_schema text, target_name text, rules jsonb, image jsonb)
+RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE
+AS $$
+DECLARE
+    pk jsonb;
+BEGIN
+    SELECT jsonb_object_agg(k, image ->> k) INTO pk FROM jsonb_array_elements_text(rules -> 'key') k;
+    IF jsonb_strip_nulls(pk) <> pk THEN
+        RAISE EXCEPTION 'threadline: table %.% has no value in its key columns %', target_schema, target_name, public.threadline_list_v1(rules, 'key')
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'A key column was renamed or dropped: say so in the model (formerly = "old name"), run `threadline generate` and the new migration.';
+    END IF;
+    RETURN pk;
+END $$;
+
+-- Records one row change from its two whole images, and says what is left to do:
+--   NULL       nothing was recorded: the row changed, and the images don't show where; pass `changed`
+--   ''         nothing
+--   'moved'    the key changed: another row may live under the old one
+--   'overtaken' a trigger wrote in between: the row's newest version may have been recorded already
+-- `operation` is that of the trigger, `command` the number of the writing command if it is known.
+CREATE OR REPLACE FUNCTION public.threadline_record_v1(
+    target integer, target_schema text, target_name text, rules jsonb, operation text, command text,
+    before jsonb, after jsonb, changed text[]
+) RETURNS text
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    key_column CONSTANT text := rules ->> 'key_column';
+    pk jsonb := '{}';
+    new_key jsonb;
+    prior jsonb;
+    hidden text[];
+    tx uuid;
+    setting text;
+    known text;
+    state text := '-';
+BEGIN
+    IF after IS NOT NULL THEN
+        new_key := CASE WHEN after ->> key_column IS NULL THEN public.threadline_key_of_v1(target_schema, target_name, rules, after)
+            ELSE jsonb_build_object(key_column, after ->> key_column) END;
+        pk := new_key;
+    END IF;
+    IF before IS NOT NULL THEN
+        pk := CASE WHEN before ->> key_column IS NULL THEN public.threadline_key_of_v1(target_schema, target_name, rules, before)
+            ELSE jsonb_build_object(key_column, before ->> key_column) END;
+        IF pk <> new_key THEN
+            PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'DELETE', command, before, NULL, NULL);
+            PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'INSERT', command, NULL, after, NULL);
+            RETURN 'moved';
+        END IF;
+    END IF;
+
+    IF operation = 'UPDATE' THEN
+        IF changed IS NULL THEN
+            SELECT array_agg(b.key ORDER BY b.key COLLATE "C"), jsonb_object_agg(b.key, before -> b.key) INTO changed, prior
+            FROM jsonb_each_text(before) b WHERE after ->> b.key IS DISTINCT FROM b.value;
+            -- The text of a jsonb value doesn't tell 1 from "1".
+            IF changed IS NULL OR before - changed <> after - changed THEN
+                RETURN NULL;
+            END IF;
+        ELSE
+            SELECT coalesce(jsonb_object_agg(f, before -> f), '{}') INTO prior FROM unnest(changed) f;
+        END IF;
+        IF rules ?| '{exclude,except_columns,ignore_only}' THEN
+            hidden := public.threadline_list_v1(rules, 'exclude');
+            IF changed <> '{}' AND changed <@ (hidden || public.threadline_list_v1(rules, 'ignore_only')) THEN
+                RETURN '';
+            END IF;
+            hidden := hidden || public.threadline_list_v1(rules, 'except_columns');
+            changed := ARRAY(SELECT f FROM unnest(changed) f WHERE f <> ALL (hidden) ORDER BY f COLLATE "C");
+            prior := prior - hidden;
+        END IF;
+    ELSIF operation = 'DELETE' THEN
+        prior := CASE WHEN rules ?| '{exclude,except_columns}'
+            THEN before - public.threadline_list_v1(rules, 'exclude') - public.threadline_list_v1(rules, 'except_columns') ELSE before END;
+    END IF;
+    IF NOT rules ? 'store_changed_from' THEN
+        prior := NULL;
+    END IF;
+    IF rules ?| '{exclude,mask}' THEN
+        after := public.threadline_masked_v1(after - public.threadline_list_v1(rules, 'exclude'), rules -> 'mask');
+        prior := public.threadline_masked_v1(prior, rules -> 'mask');
+    END IF;
+
+    tx := public.threadline_transaction_id_v1();
+    setting := coalesce(current_setting('threadline.actor_ref', true), '');
+    known := current_setting('threadline.open', true);
+    -- The usual case, without a call: the same command wrote before.
+    IF known = tx::text || '-' || setting || E'\x01' || command AND NOT rules ? 'require_actor' THEN
+        NULL;
+    ELSE
+        state := public.threadline_enter_v1(tx, setting, known, command, rules ->> 'require_actor', target_schema, target_name);
+    END IF;
+    INSERT INTO public.audit_changes
+        (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk,
+         data_after, changed_fields, changed_from)
+    VALUES
+        (nextval('public.audit_changes_id_seq'), hashtextextended(pk::text, 0), clock_timestamp(), tx, target,
+         target_schema, target_name, lower(operation), pk, after, changed, prior);
+    IF state = '!' THEN
+        PERFORM public.threadline_seal_again_v1(tx);
+    END IF;
+    RETURN CASE state WHEN '-' THEN '' ELSE 'overtaken' END;
+END $$;
+
+-- The columns that are stored only when they change, and did not; NULL if there is none or the key changed.
+CREATE OR REPLACE FUNCTION public.threadline_unchanged_v1(rules jsonb, changed text[]) RETURNS jsonb
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT jsonb_object_agg(u, NULL) FROM jsonb_array_elements_text(rules -> 'on_change') u
+    WHERE u <> ALL (changed) AND NOT rules -> 'key' ?| changed
+$$;
+
+-- Ends a quick pass over the rows of a statement: their images don't show what changed.
+CREATE OR REPLACE FUNCTION public.threadline_inexact_v1() RETURNS boolean
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    RAISE EXCEPTION 'threadline: the images of a row don''t show what changed';
+END $$;
+
+-- Records many row changes of one statement: what threadline_record_v1 does, for arrays of images. `changes` has the
+-- changed columns where they are known. An UPDATE of a key is recorded as the delete under the old key; its other half by
+-- the operation 'MOVE', once all old keys are free. Returns '' or 'overtaken', as threadline_record_v1
+-- does, with 'moved' behind it if a key changed.
+CREATE OR REPLACE FUNCTION public.threadline_record_rows_v1(
+    target integer, target_schema text, target_name text, rules jsonb, operation text,
+    before jsonb[], after jsonb[], changes jsonb[]
+) RETURNS text
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    key_column CONSTANT text := rules ->> 'key_column';
+    exclude CONSTANT text[] := public.threadline_list_v1(rules, 'exclude');
+    hidden CONSTANT text[] := exclude || public.threadline_list_v1(rules, 'except_columns');
+    ignored CONSTANT text[] := exclude || public.threadline_list_v1(rules, 'ignore_only');
+    store_changed_from CONSTANT boolean := rules ? 'store_changed_from';
+    mask CONSTANT jsonb := rules -> 'mask';
+    on_change CONSTANT text[] := public.threadline_list_v1(rules, 'on_change');
+    tx CONSTANT uuid := public.threadline_transaction_id_v1();
+    state text;
+    moved boolean;
+BEGIN
+    state := public.threadline_enter_v1(tx, coalesce(current_setting('threadline.actor_ref', true), ''),
+        current_setting('threadline.open', true), NULL, rules ->> 'require_actor', target_schema, target_name);
+    WITH line AS (
+        INSERT INTO public.audit_changes
+            (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk,
+             data_after, changed_fields, changed_from)
+        SELECT nextval('public.audit_changes_id_seq'), hashtextextended(c.pk::text, 0), clock_timestamp(), tx, target,
+            target_schema, target_name, c.op, c.pk,
+            CASE WHEN c.op = 'delete' THEN NULL
+                WHEN mask IS NULL THEN c.after - exclude ELSE public.threadline_masked_v1(c.after - exclude, mask) END,
+            c.changed,
+            CASE WHEN c.op = 'insert' OR NOT store_changed_from THEN NULL
+                WHEN mask IS NULL THEN c.prior - hidden ELSE public.threadline_masked_v1(c.prior - hidden, mask) END
+        FROM (
+            SELECT k.op, CASE k.op WHEN 'insert' THEN k.new_key ELSE k.old_key END AS pk,
+                CASE k.op WHEN 'update' THEN k.after - ARRAY(SELECT u FROM unnest(on_change) u WHERE u <> ALL (d.changed)) ELSE k.after END AS after,
+                CASE k.op WHEN 'update' THEN ARRAY(SELECT f FROM unnest(d.changed) f WHERE f <> ALL (hidden)) END AS changed,
+                CASE k.op WHEN 'update' THEN coalesce(d.prior, '{}') ELSE k.before END AS prior,
+                k.op = 'update' AND d.changed <> '{}' AND d.changed <@ ignored AS unseen
+            FROM (
+                SELECT i.*, CASE WHEN operation IN ('INSERT', 'MOVE') THEN 'insert'
+                    WHEN operation = 'UPDATE' AND i.old_key = i.new_key THEN 'update' ELSE 'delete' END AS op
+                FROM (
+                    SELECT p.before, p.after, p.changed,
+                        CASE WHEN p.before IS NULL THEN NULL
+                            WHEN p.before ->> key_column IS NULL THEN public.threadline_key_of_v1(target_schema, target_name, rules, p.before)
+                            ELSE jsonb_build_object(key_column, p.before ->> key_column) END AS old_key,
+                        CASE WHEN p.after IS NULL THEN NULL
+                            WHEN p.after ->> key_column IS NULL THEN public.threadline_key_of_v1(target_schema, target_name, rules, p.after)
+                            ELSE jsonb_build_object(key_column, p.after ->> key_column) END AS new_key
+                    FROM unnest(before, after, changes) p(before, after, changed)
+                    OFFSET 0) i
+                WHERE operation <> 'MOVE' OR i.old_key <> i.new_key
+                OFFSET 0) k
+            LEFT JOIN LATERAL (
+                SELECT array_agg(f ORDER BY f COLLATE "C") AS changed, jsonb_object_agg(f, k.before -> f) AS prior
+                FROM (SELECT e.key AS f FROM jsonb_each_text(CASE k.op WHEN 'update' THEN k.before END) e
+                      WHERE k.changed IS NULL AND k.after ->> e.key IS DISTINCT FROM e.value
+                      UNION ALL SELECT jsonb_array_elements_text(k.changed)) e) d ON k.op = 'update'
+            -- The text of a jsonb value doesn't tell 1 from "1": where the images don't show it, the rows have to.
+            WHERE k.op <> 'update' OR k.changed IS NOT NULL
+                OR CASE WHEN d.changed IS NULL OR k.before - d.changed <> k.after - d.changed THEN public.threadline_inexact_v1() ELSE true END
+            OFFSET 0) c
+        WHERE NOT c.unseen
+        RETURNING op)
+    SELECT bool_or(op = 'delete') INTO moved FROM line;
+    IF state = '!' THEN
+        PERFORM public.threadline_seal_again_v1(tx);
+    END IF;
+    RETURN CASE state WHEN '-' THEN '' ELSE 'overtaken' END || CASE WHEN operation = 'UPDATE' AND moved THEN 'moved' ELSE '' END;
+END $$;
+
+REVOKE ALL ON FUNCTION
+    public.threadline_record_v1(integer, text, text, jsonb, text, text, jsonb, jsonb, text[]),
+    public.threadline_record_rows_v1(integer, text, text, jsonb, text, jsonb[], jsonb[], jsonb[])
+FROM PUBLIC;

@@ -1,0 +1,161 @@
+-- What is looked up, and refused, when a table is captured.
+
+-- Whether equal keys of this type always print alike, so that a key finds its history.
+CREATE OR REPLACE FUNCTION public.threadline_key_type_v1(type oid, typmod integer, collation_oid oid) RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+    SELECT CASE
+        WHEN t.typtype = 'd' THEN public.threadline_key_type_v1(t.typbasetype, t.typtypmod, collation_oid)
+        WHEN t.typtype = 'e' THEN true
+        WHEN t.typname IN ('numeric', 'bpchar') AND typmod = -1 THEN false
+        ELSE t.typnamespace = 'pg_catalog'::regnamespace AND t.typname = ANY ('{numeric,int2,int4,int8,text,varchar,bpchar,name,char,uuid,bool,date,time,timestamp,timestamptz,bytea,inet,cidr,macaddr,macaddr8,bit,varbit,oid,pg_lsn,xid8}')
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_collation c WHERE c.oid = collation_oid AND NOT c.collisdeterministic)
+    END
+    FROM pg_catalog.pg_type t WHERE t.oid = type
+$$;
+
+-- The key of a table, checked: the columns asked for, or its primary key.
+CREATE OR REPLACE FUNCTION public.threadline_checked_key_v1(relation regclass, wanted text[]) RETURNS text[]
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    key_columns text[] := wanted;
+    problem record;
+BEGIN
+    IF key_columns IS NULL THEN
+        SELECT array_agg(a.attname::text ORDER BY k.position) INTO key_columns
+        FROM pg_catalog.pg_index i
+        CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, position)
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+        WHERE i.indrelid = relation AND i.indisprimary AND k.position <= i.indnkeyatts;
+        IF key_columns IS NULL THEN
+            RAISE EXCEPTION 'threadline: table % has no primary key', relation
+                USING ERRCODE = 'invalid_table_definition',
+                      HINT = 'Add one, or declare the columns of a unique index over NOT NULL columns as its key: #[audited(primary_key(column, …))].';
+        END IF;
+    END IF;
+
+    SELECT k.name, a.attnum IS NULL AS missing, NOT a.attnotnull AS nullable, format_type(a.atttypid, a.atttypmod) AS type
+        INTO problem
+    FROM unnest(key_columns) k(name)
+    LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = relation AND a.attname = k.name AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE a.attnum IS NULL OR NOT a.attnotnull OR NOT public.threadline_key_type_v1(a.atttypid, a.atttypmod, a.attcollation)
+    LIMIT 1;
+    IF problem.missing THEN
+        RAISE EXCEPTION 'threadline: table % has no key column %', relation, problem.name
+            USING ERRCODE = 'undefined_column', HINT = 'Correct the key in the model and generate the migration again.';
+    ELSIF problem.nullable THEN
+        RAISE EXCEPTION 'threadline: key column % of table % may be NULL', problem.name, relation
+            USING ERRCODE = 'invalid_table_definition', HINT = 'ALTER TABLE … ALTER COLUMN … SET NOT NULL first, or declare another key.';
+    ELSIF problem.name IS NOT NULL THEN
+        RAISE EXCEPTION 'threadline: key column % of table % is of type %, whose equal values may print differently', problem.name, relation, problem.type
+            USING ERRCODE = 'feature_not_supported', HINT = 'Declare a key of another type; numeric needs a scale, such as numeric(20,0).';
+    END IF;
+
+    IF NOT EXISTS (
+        SELECT FROM pg_catalog.pg_index i
+        WHERE i.indrelid = relation AND (i.indisprimary
+              OR (i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL))
+          AND (SELECT array_agg(a.attname::text ORDER BY a.attname)
+               FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, position)
+               JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+               WHERE k.position <= i.indnkeyatts)
+              = (SELECT array_agg(k ORDER BY k) FROM unnest(key_columns) k)
+    ) THEN
+        RAISE EXCEPTION 'threadline: the columns % of table % are not its primary key, nor those of a valid, immediate, non-partial unique index', key_columns, relation
+            USING ERRCODE = 'invalid_table_definition', HINT = 'Create such an index first, or declare another key.';
+    END IF;
+    RETURN key_columns;
+END $$;
+
+-- Refuses redaction that would leak: of columns that don't exist, or that a stored generated column is computed from.
+CREATE OR REPLACE FUNCTION public.threadline_check_redaction_v1(relation regclass, redacted text[], listed text[]) RETURNS void
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    problem record;
+BEGIN
+    SELECT l.name INTO problem FROM unnest(listed) l(name)
+    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attname = l.name AND a.attnum > 0 AND NOT a.attisdropped);
+    IF FOUND THEN
+        RAISE EXCEPTION 'threadline: table % has no column %, which its capture rules name', relation, problem.name
+            USING ERRCODE = 'undefined_column', HINT = 'Correct the rules and generate the migration again.';
+    END IF;
+    -- Which columns a generated column reads is recorded between it and them, or through its default.
+    SELECT g.attname AS generated, s.attname AS source INTO problem
+    FROM pg_catalog.pg_attribute g
+    LEFT JOIN pg_catalog.pg_attrdef e ON e.adrelid = g.attrelid AND e.adnum = g.attnum
+    JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = relation AND d.refobjsubid > 0
+        AND ((d.classid = 'pg_attrdef'::regclass AND d.objid = e.oid)
+             OR (d.classid = 'pg_class'::regclass AND d.objid = relation AND d.objsubid = g.attnum))
+    JOIN pg_catalog.pg_attribute s ON s.attrelid = relation AND s.attnum = d.refobjsubid
+    WHERE g.attrelid = relation AND g.attgenerated <> '' AND s.attnum <> g.attnum
+      AND s.attname = ANY (redacted) AND g.attname <> ALL (redacted)
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'threadline: column % of table % is computed from the redacted column %', problem.generated, relation, problem.source
+            USING ERRCODE = 'invalid_column_definition', HINT = format('Exclude or mask %s too.', problem.generated);
+    END IF;
+END $$;
+
+-- Values that rows from before a column have, as PostgreSQL remembers them until it rewrites the table.
+CREATE OR REPLACE FUNCTION public.threadline_added_columns_v1(relation regclass, hidden text[]) RETURNS jsonb
+LANGUAGE sql STABLE
+AS $$
+    SELECT coalesce(jsonb_object_agg(a.attname, CASE
+        WHEN a.atttypid = ANY ('{json,jsonb}'::regtype[]) THEN (a.attmissingval::text::text[])[1]::jsonb
+        ELSE to_jsonb((a.attmissingval::text::text[])[1]) END), '{}')
+    FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid = relation AND a.atthasmissing AND NOT a.attisdropped AND a.attname <> ALL (hidden)
+$$;
+
+-- Whether a type is stored as its text, because JSON would lose some of it: it has a cast to json that makes something else
+-- of it, as hstore does, or is made of such a type.
+CREATE OR REPLACE FUNCTION public.threadline_as_text_v1(type oid) RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+    WITH RECURSIVE part(oid) AS (
+        SELECT type
+        UNION
+        SELECT inner_type FROM part JOIN pg_catalog.pg_type t ON t.oid = part.oid
+        LEFT JOIN pg_catalog.pg_attribute a ON t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+        CROSS JOIN LATERAL unnest(ARRAY[nullif(t.typelem, 0), nullif(t.typbasetype, 0), a.atttypid]) inner_type
+        WHERE inner_type IS NOT NULL
+    )
+    SELECT EXISTS (SELECT FROM part JOIN pg_catalog.pg_cast c ON c.castsource = part.oid
+                   WHERE c.casttarget = 'json'::regtype AND part.oid >= 16384)
+$$;
+
+-- What only the catalog knows of how a table is captured; see threadline_record_v1.
+CREATE OR REPLACE FUNCTION public.threadline_bound_rules_v1(relation regclass, keys text[], rules jsonb) RETURNS jsonb
+LANGUAGE sql STABLE
+AS $$
+    SELECT jsonb_strip_nulls(jsonb_build_object(
+        'key', keys,
+        'key_column', CASE WHEN cardinality(keys) = 1 THEN keys[1] END,
+        -- A virtual column has no value in a trigger.
+        'exclude', nullif((SELECT coalesce(jsonb_agg(e ORDER BY e), '[]') FROM (
+            SELECT unnest(public.threadline_list_v1(rules, 'exclude'))
+            UNION SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attgenerated = 'v' AND NOT a.attisdropped) x(e)), '[]'),
+        'as_text', nullif((SELECT coalesce(jsonb_agg(a.attname::text ORDER BY a.attnum), '[]') FROM pg_catalog.pg_attribute a
+            WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v' AND public.threadline_as_text_v1(a.atttypid)), '[]'),
+        -- A json value can change without its jsonb form changing.
+        'inexact', (SELECT true FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+            LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype
+            WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+              AND ('json' IN (t.typname, e.typname, b.typname) OR 'c' IN (t.typtype, e.typtype, b.typtype)) LIMIT 1)))
+$$;
+
+-- Statement triggers see the rows of one table, and only through that table.
+CREATE OR REPLACE FUNCTION public.threadline_check_statement_level_v1(relation regclass) RETURNS void
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    IF (SELECT c.relkind = 'p' FROM pg_catalog.pg_class c WHERE c.oid = relation) THEN
+        RAISE EXCEPTION 'threadline: table % is partitioned and can''t be captured by statement', relation
+            USING ERRCODE = 'feature_not_supported', HINT = 'A write to one of its partitions would not be seen. Take level = statement away from its model.';
+    ELSIF EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE relation IN (i.inhrelid, i.inhparent)) THEN
+        RAISE EXCEPTION 'threadline: table % takes part in inheritance and can''t be captured by statement', relation
+            USING ERRCODE = 'feature_not_supported', HINT = 'Rows of several tables would be recorded as its own. Take level = statement away from its model.';
+    END IF;
+END $$;

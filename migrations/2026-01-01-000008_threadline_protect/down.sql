@@ -1,0 +1,18 @@
+DROP TRIGGER IF EXISTS threadline_end_gap ON public.audit_tables;
+DO $$
+DECLARE
+    guarded regclass;
+BEGIN
+    FOR guarded IN
+        SELECT tgrelid FROM pg_trigger
+        WHERE tgname LIKE 'threadline\_guard%' AND tgparentid = 0 AND tgfoid = 'public.threadline_guard_v1()'::regprocedure
+    LOOP
+        EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard ON %s', guarded);
+        EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard_truncate ON %s', guarded);
+    END LOOP;
+END $$;
+
+DROP FUNCTION public.threadline_end_gap_v1();
+DROP FUNCTION public.threadline_bypass_v1(integer, text, text);
+DROP FUNCTION public.threadline_protect_v1();
+DROP FUNCTION public.threadline_guard_v1();

@@ -1,0 +1,95 @@
+DECLARE
+    max_value_bytes CONSTANT integer := :max_value_bytes;
+    -- Rows whose images don't show everything are looked at themselves.
+    careful boolean := rules ?| '{inexact,on_change,as_text}';
+    phase text := TG_OP;
+    pairs refcursor;
+    pair record;
+    more boolean;
+    before jsonb[];
+    after jsonb[];
+    changes jsonb[];
+    outcome text := '';
+BEGIN
+    IF TG_TABLE_NAME <> table_name OR TG_TABLE_SCHEMA <> table_schema THEN
+        PERFORM :storage.threadline_verify_v1(TG_RELID, table_schema, table_name);
+    END IF;
+    IF current_setting('threadline.capture', true) = 'off' THEN
+        PERFORM :storage.threadline_bypass_v1(table_id, table_schema, table_name);
+        RETURN NULL;
+    ELSIF TG_OP = 'TRUNCATE' THEN
+        PERFORM :storage.threadline_truncate_v1(table_id, table_schema, table_name, rules, TG_RELID, TG_WHEN);
+        RETURN NULL;
+    END IF;
+
+    LOOP
+        BEGIN
+            -- Transition tables keep the two versions of a row in the same place.
+            IF careful THEN
+                OPEN pairs FOR EXECUTE :storage.threadline_rows_query_v1('pairs', TG_OP, table_schema, table_name, rules) USING rules;
+            ELSIF TG_OP = 'INSERT' THEN
+                OPEN pairs FOR SELECT NULL::jsonb AS before, to_jsonb(n) AS after, NULL::jsonb AS changed, pg_column_size(n) AS bytes FROM new_rows n;
+            ELSIF TG_OP = 'DELETE' THEN
+                OPEN pairs FOR SELECT to_jsonb(o) AS before, NULL::jsonb AS after, NULL::jsonb AS changed, pg_column_size(o) AS bytes FROM old_rows o;
+            ELSE
+                OPEN pairs FOR SELECT to_jsonb(p.o) AS before, to_jsonb(p.n) AS after, NULL::jsonb AS changed,
+                        greatest(pg_column_size(p.o), pg_column_size(p.n)) AS bytes
+                    FROM (SELECT o.version AS o, n.version AS n
+                          FROM (SELECT row_number() OVER () AS i, o AS version FROM old_rows o) o
+                          JOIN (SELECT row_number() OVER () AS i, n AS version FROM new_rows n) n USING (i) OFFSET 0) p
+                    WHERE p.o *<> p.n;
+            END IF;
+            LOOP
+                FETCH pairs INTO pair;
+                more := FOUND;
+                IF more THEN
+                    IF NOT careful THEN
+                        IF greatest(pair.bytes, pg_column_size(pair.before), pg_column_size(pair.after)) > max_value_bytes THEN
+                            PERFORM :storage.threadline_inexact_v1();
+                        END IF;
+                    END IF;
+                    before := array_append(before, pair.before);
+                    after := array_append(after, pair.after);
+                    changes := array_append(changes, pair.changed);
+                END IF;
+                IF changes IS NOT NULL AND (NOT more OR cardinality(changes) = 500) THEN
+                    IF known_columns IS NOT NULL THEN
+                        IF coalesce(after[1], before[1]) - known_columns <> '{}' THEN
+                            PERFORM :storage.threadline_verify_columns_v1(TG_RELID, table_schema, table_name, rules, coalesce(after[1], before[1]), known_columns);
+                        END IF;
+                    END IF;
+                    outcome := greatest(outcome, :storage.threadline_record_rows_v1(table_id, table_schema, table_name, rules, phase, before, after, changes));
+                    before := NULL;
+                    after := NULL;
+                    changes := NULL;
+                END IF;
+                EXIT WHEN NOT more;
+            END LOOP;
+            CLOSE pairs;
+            EXIT WHEN phase <> 'UPDATE' OR outcome NOT LIKE '%moved';
+            phase := 'MOVE'; -- the rows whose key changed, under their new one
+        EXCEPTION WHEN OTHERS THEN
+            IF careful THEN
+                RAISE;
+            END IF;
+            careful := true;
+            phase := TG_OP;
+            outcome := '';
+            pairs := NULL;
+            before := NULL;
+            after := NULL;
+            changes := NULL;
+        END;
+    END LOOP;
+
+    -- Two rows may live under a deferrable key: where one is gone, the other one is the newest.
+    IF outcome LIKE 'overtaken%' OR key_deferrable THEN
+        IF TG_OP <> 'INSERT' THEN
+            EXECUTE :storage.threadline_rows_query_v1('gone', TG_OP, table_schema, table_name, rules) USING rules, table_id, table_schema, table_name;
+        END IF;
+        IF TG_OP <> 'DELETE' THEN
+            EXECUTE :storage.threadline_rows_query_v1('kept', TG_OP, table_schema, table_name, rules) USING rules, table_id, table_schema, table_name;
+        END IF;
+    END IF;
+    RETURN NULL;
+END;
