@@ -3,6 +3,7 @@
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_migrations::MigrationHarness;
+use threadline::Level;
 use threadline::capture::{CapturePlan, Policy, Storage};
 
 use crate::Result;
@@ -36,12 +37,19 @@ pub(crate) const VARIANTS: &[Variant] = &[
             Target::new(0.58, 0.50),
         ],
     ),
-    // Statement level goes here, once there is `Level::Statement`:
-    // Variant::ours(
-    //     "statement level",
-    //     || Policy { level: Level::Statement, ..policy() },
-    //     [Target::new(0.35, 0.25), Target::new(0.42, 0.30), None, Target::new(0.38, 0.28)],
-    // ),
+    Variant::ours(
+        "statement level",
+        || Policy {
+            level: Level::Statement,
+            ..policy()
+        },
+        [
+            Target::new(0.35, 0.25),
+            Target::new(0.42, 0.30),
+            None,
+            Target::new(0.38, 0.28),
+        ],
+    ),
 ];
 /// The place of the uncaptured table in [`VARIANTS`].
 pub(crate) const PLAIN: usize = 0;
