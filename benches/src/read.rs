@@ -91,7 +91,7 @@ pub(crate) fn run(server: &mut Server, scale: &Scale) -> Result<()> {
     ];
     progress("reading: asking")?;
     paragraph(&format!(
-        "### Reading one row of a log of {} changes\n\nµs, medians of {} rounds of up to {}; the baseline is a log of {SHORT} \
+        "#### Reading one row of a log of {} changes\n\nµs, medians of {} rounds of up to {}; the baseline is a log of {SHORT} \
          changes.",
         scale.changes, scale.rounds, scale.questions
     ))?;

@@ -82,7 +82,7 @@ pub(crate) fn run(server: &mut Server, scale: &Scale) -> Result<()> {
 
 fn print(scale: &Scale, samples: &[Vec<f64>]) -> Result<()> {
     paragraph(&format!(
-        "### Transactions of {WRITES} one-row writes\n\nOne insert, two updates and one delete, with an actor, one \
+        "#### Transactions of {WRITES} one-row writes\n\nOne insert, two updates and one delete, with an actor, one \
          connection, commit included; µs per transaction, medians of {} rounds of {}. Captured ones: what they take over \
          the plain one.",
         scale.rounds * 4,

@@ -61,7 +61,7 @@ fn measure(server: &mut Server, rows: usize, variant: usize, samples: &mut Sampl
 
 fn print(scale: &Scale, samples: &Samples) -> Result<()> {
     paragraph(&format!(
-        "### Writing many rows\n\nµs per row of {} rows in one statement; medians of {} rounds. Captured ones: what they \
+        "#### Writing many rows\n\nµs per row of {} rows in one statement; medians of {} rounds. Captured ones: what they \
          take over the plain one.",
         scale.rows, scale.rounds
     ))?;
