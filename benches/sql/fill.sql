@@ -9,7 +9,7 @@ CREATE TEMP TABLE line AS
 SELECT i, '{start}'::timestamptz + i * interval '50 ms' AS at,
        CASE WHEN hot THEN 1000 ELSE 1001 + turn % {rows} END AS id,
        CASE WHEN hot THEN i / 10 - 1 ELSE turn / {rows} END AS version,
-       CASE WHEN hot THEN interval '500 ms' ELSE {rows} * interval '55.555555 ms' END AS since,
+       CASE WHEN hot THEN 10 ELSE i - (turn - {rows} + 1 + (turn - {rows}) / 9) END * interval '50 ms' AS since,
        (lpad(to_hex((extract(epoch FROM '{start}'::timestamptz) * 1000000)::bigint + (i - 1) / 10 * 500000), 16, '0')
            || lpad(to_hex(1000 + (i - 1) / 10), 16, '0'))::uuid AS tx
 FROM (SELECT i, i % 10 = 0 AS hot, i - i / 10 - 1 AS turn FROM generate_series(1, {changes}::bigint) i) numbered;
@@ -33,9 +33,10 @@ LATERAL jsonb_populate_record(captured.change, jsonb_build_object(
     'id', nextval('audit_changes_id_seq'), 'key_hash', hashtextextended(l.pk::text, 0), 'captured_at', l.at,
     'transaction_id', l.tx, 'table_pk', l.pk,
     'data_after', (captured.change).data_after || jsonb_build_object(
-        'id', l.id, 'name', 'Name ' || l.version, 'balance', l.version, 'updated_at', l.at),
+        'id', l.id, 'name', 'Name ' || l.version, 'balance', l.version::numeric(12, 2),
+        'created_at', '{start}'::timestamptz, 'updated_at', l.at),
     'changed_from', CASE WHEN l.version > 0 THEN jsonb_build_object(
-        'name', 'Name ' || l.version - 1, 'balance', l.version - 1, 'updated_at', l.at - l.since) END)) filled;
+        'name', 'Name ' || l.version - 1, 'balance', (l.version - 1)::numeric(12, 2), 'updated_at', l.at - l.since) END)) filled;
 
 DROP TABLE line;
 RESET session_replication_role;

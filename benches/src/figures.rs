@@ -20,7 +20,7 @@ impl Target {
     }
 }
 
-/// The middle of some samples, and their range.
+/// The middle of some samples, and how far the middle half of them reaches: a round that was disturbed says nothing.
 pub(crate) struct Spread {
     pub(crate) median: f64,
     low: f64,
@@ -40,8 +40,8 @@ impl Spread {
             } else {
                 at(middle)
             },
-            low: at(0),
-            high: at(samples.len().wrapping_sub(1)),
+            low: at(samples.len() / 4),
+            high: at(samples.len().wrapping_sub(1 + samples.len() / 4)),
         }
     }
 }
@@ -62,7 +62,7 @@ pub(crate) fn ratio(samples: &[f64], baseline: &[f64]) -> Spread {
     Spread::of(samples.iter().zip(baseline).map(|(s, b)| s / b))
 }
 
-/// The cells of a figure in a table of targets: expected, after, reached, its range.
+/// The cells of a figure in a table of targets: expected, after, reached, the range of its middle half.
 pub(crate) fn reached(target: Option<Target>, reached: &Spread) -> [String; 4] {
     let (expected, after) = match target {
         Some(target) => (
@@ -87,6 +87,12 @@ mod tests {
     fn an_even_number_of_samples_has_a_median_between_two() {
         assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0]).median, 2.5);
         assert_eq!(Spread::of([9.0, 1.0, 2.0]).median, 2.0);
+    }
+
+    #[test]
+    fn a_disturbed_round_is_outside_the_range() {
+        let spread = Spread::of([2.0, 90.0, 1.0, -7.0, 3.0]);
+        assert_eq!(spread.to_string(), "1.00 … 3.00");
     }
 
     #[test]

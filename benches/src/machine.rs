@@ -28,7 +28,7 @@ pub(crate) fn print(server: &mut Server, scale: &Scale) -> Result<()> {
     let cores = available_parallelism()?;
     let settings = SETTINGS.map(|(name, value)| format!("{name}={value}"));
     paragraph(&format!(
-        "## PostgreSQL {}, {}{}",
+        "### PostgreSQL {}, {}{}",
         told.version, told.date, scale.name
     ))?;
     paragraph(&format!(

@@ -27,7 +27,7 @@ pub(crate) fn run(server: &mut Server, _scale: &Scale) -> Result<()> {
         "RssAnon in /proc"
     };
     paragraph(&format!(
-        "### Memory per connection\n\nkB by {source}, after INSERT, UPDATE and DELETE in {TABLES} tables. Captured ones: \
+        "#### Memory per connection\n\nkB by {source}, after INSERT, UPDATE and DELETE in {TABLES} tables. Captured ones: \
          what they take over the plain one."
     ))?;
     let header = ["", "first table", "each further table", "against classic"];

@@ -45,7 +45,7 @@ struct Bytes {
 pub(crate) fn run(server: &mut Server, scale: &Scale) -> Result<()> {
     progress("size")?;
     paragraph(
-        "### Bytes per change\n\nAll tables of the log, with the same changes. The classic trigger keeps no old row of a \
+        "#### Bytes per change\n\nAll tables of the log, with the same changes. The classic trigger keeps no old row of a \
          DELETE; the others do.",
     )?;
     let header = ["", "heap", "indexes", "expected", "after", "reached"];

@@ -82,7 +82,7 @@ pub(crate) fn run(server: &mut Server, scale: &Scale) -> Result<()> {
 
 fn print(scale: &Scale, samples: &[Vec<f64>]) -> Result<()> {
     paragraph(&format!(
-        "### Transactions of {WRITES} one-row writes\n\nOne insert, two updates and one delete, with an actor, one \
+        "#### Transactions of {WRITES} one-row writes\n\nOne insert, two updates and one delete, with an actor, one \
          connection, commit included; µs per transaction, medians of {} rounds of {}. Captured ones: what they take over \
          the plain one.",
         scale.rounds * 4,
@@ -90,7 +90,7 @@ fn print(scale: &Scale, samples: &[Vec<f64>]) -> Result<()> {
     ))?;
     let over = |variant: usize| overhead(&samples[variant], &samples[PLAIN]);
     let classic = over(CLASSIC);
-    let mut table = Table::new(&["", "µs", "expected", "after", "reached", "range"]);
+    let mut table = Table::new(&["", "µs", "expected", "after", "reached", "middle half"]);
     for place in [PLAIN, CLASSIC] {
         let micros = match place {
             PLAIN => format!("{:.0}", Spread::of(samples[PLAIN].clone()).median),

@@ -61,7 +61,7 @@ fn measure(server: &mut Server, rows: usize, variant: usize, samples: &mut Sampl
 
 fn print(scale: &Scale, samples: &Samples) -> Result<()> {
     paragraph(&format!(
-        "### Writing many rows\n\nµs per row of {} rows in one statement; medians of {} rounds. Captured ones: what they \
+        "#### Writing many rows\n\nµs per row of {} rows in one statement; medians of {} rounds. Captured ones: what they \
          take over the plain one.",
         scale.rows, scale.rounds
     ))?;
@@ -86,7 +86,7 @@ fn print(scale: &Scale, samples: &Samples) -> Result<()> {
     table.print()?;
 
     paragraph("Overhead against the classic trigger's:")?;
-    let mut table = Table::new(&["", "expected", "after", "reached", "range"]);
+    let mut table = Table::new(&["", "expected", "after", "reached", "middle half"]);
     for variant in ours() {
         for (place, operation) in OPERATIONS.into_iter().enumerate() {
             let ratio = ratio(&over(variant, place), &over(CLASSIC, place));
