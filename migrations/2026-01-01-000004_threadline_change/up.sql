@@ -1,6 +1,7 @@
 -- The recorder: what a row change leaves in audit_changes.
 --
 -- `rules` say how a table is captured, as data; what doesn't apply is absent:
+--   table_id, table_schema, table_name
 --   key             the key columns, in order; key_column if it is only one
 --   exclude, mask, except_columns, ignore_only, on_change, store_changed_from, require_actor, truncate, level
 --                   the policy; mask gives every masked column its placeholder
@@ -8,6 +9,7 @@
 --   as_text         columns that are stored as their text, since JSON would lose some of it
 --   inexact         there are columns that can change without their JSON form changing
 --   key_deferrable  two rows may live under one key for a while
+--   max_value_bytes what is larger is left out
 
 SET LOCAL lock_timeout = '2s';
 
@@ -27,8 +29,7 @@ LANGUAGE sql IMMUTABLE
 AS $$ SELECT ARRAY(SELECT jsonb_array_elements_text(rules -> name)) $$;
 
 -- The key of a row: every key column as text, under its name.
-CREATE OR REPLACE FUNCTION public.threadline_key_of_v1(target_schema text, target_name text, rules jsonb, image jsonb)
-RETURNS jsonb
+CREATE OR REPLACE FUNCTION public.threadline_key_of_v1(rules jsonb, image jsonb) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
@@ -36,7 +37,7 @@ DECLARE
 BEGIN
     SELECT jsonb_object_agg(k, image ->> k) INTO pk FROM jsonb_array_elements_text(rules -> 'key') k;
     IF jsonb_strip_nulls(pk) <> pk THEN
-        RAISE EXCEPTION 'threadline: table %.% has no value in its key columns %', target_schema, target_name, public.threadline_list_v1(rules, 'key')
+        RAISE EXCEPTION 'threadline: table %.% has no value in its key columns %', rules ->> 'table_schema', rules ->> 'table_name', public.threadline_list_v1(rules, 'key')
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'A key column was renamed or dropped: say so in the model (formerly = "old name"), run `threadline generate` and the new migration.';
     END IF;
@@ -44,19 +45,22 @@ BEGIN
 END $$;
 
 -- Records one row change from its two whole images, and says what is left to do:
---   NULL       nothing was recorded: the row changed, and the images don't show where; pass `changed`
+--   NULL       nothing was recorded: look at the rows, and pass their images and what changed, carefully
 --   ''         nothing
 --   'moved'    the key changed: another row may live under the old one
---   'overtaken' a trigger wrote in between: the row's newest version may have been recorded already
--- `operation` is that of the trigger, `command` the number of the writing command if it is known, `columns` the columns of
--- the table in the order of their names, as far as they are known.
+--   'overtaken' somebody wrote in between: the row's newest version may have been recorded already
+-- `relation` is what fired the trigger; NULL if none did. `operation` and `moment` are those of the trigger, `command` is the
+-- number of the writing command if it is known, `columns` are those of the table in the order of their names, as far as they
+-- are known. `careful` says that the images were made column by column where they had to be.
 CREATE OR REPLACE FUNCTION public.threadline_record_v1(
-    target integer, target_schema text, target_name text, rules jsonb, operation text, command text,
-    before jsonb, after jsonb, changed text[], columns text[]
+    rules jsonb, relation oid, relation_schema name, relation_name name, operation text, moment text, command text,
+    columns text[], before jsonb, after jsonb, changed text[], careful boolean
 ) RETURNS text
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    target_schema CONSTANT text := rules ->> 'table_schema';
+    target_name CONSTANT text := rules ->> 'table_name';
     key_column CONSTANT text := rules ->> 'key_column';
     pk jsonb := '{}';
     new_key jsonb;
@@ -68,17 +72,36 @@ DECLARE
     known text;
     state text := '-';
 BEGIN
+    IF relation IS NOT NULL THEN
+        IF relation_name <> target_name OR relation_schema <> target_schema OR operation = 'TRUNCATE' OR current_setting('threadline.capture', true) = 'off' THEN
+            IF NOT public.threadline_admit_v1(rules, relation, relation_schema, relation_name, operation, moment) THEN
+                RETURN '';
+            END IF;
+        END IF;
+        IF NOT careful AND (rules ? 'as_text' OR greatest(
+            CASE WHEN operation = 'DELETE' THEN 0 ELSE coalesce(pg_column_size(after), 2147483647) END,
+            CASE WHEN operation = 'INSERT' THEN 0 ELSE coalesce(pg_column_size(before), 2147483647) END) > (rules -> 'max_value_bytes')::integer)
+        THEN
+            RETURN NULL;
+        END IF;
+        IF rules ? 'redacted' THEN
+            IF coalesce(after, before) - columns <> '{}' THEN
+                PERFORM public.threadline_verify_columns_v1(relation, rules, coalesce(after, before), columns);
+            END IF;
+        END IF;
+    END IF;
+
     IF after IS NOT NULL THEN
-        new_key := CASE WHEN after ->> key_column IS NULL THEN public.threadline_key_of_v1(target_schema, target_name, rules, after)
+        new_key := CASE WHEN after ->> key_column IS NULL THEN public.threadline_key_of_v1(rules, after)
             ELSE jsonb_build_object(key_column, after ->> key_column) END;
         pk := new_key;
     END IF;
     IF before IS NOT NULL THEN
-        pk := CASE WHEN before ->> key_column IS NULL THEN public.threadline_key_of_v1(target_schema, target_name, rules, before)
+        pk := CASE WHEN before ->> key_column IS NULL THEN public.threadline_key_of_v1(rules, before)
             ELSE jsonb_build_object(key_column, before ->> key_column) END;
         IF pk <> new_key THEN
-            PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'DELETE', command, before, NULL, NULL, NULL);
-            PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'INSERT', command, NULL, after, NULL, NULL);
+            PERFORM public.threadline_record_v1(rules, NULL, NULL, NULL, 'DELETE', NULL, command, NULL, before, NULL, NULL, true);
+            PERFORM public.threadline_record_v1(rules, NULL, NULL, NULL, 'INSERT', NULL, command, NULL, NULL, after, NULL, true);
             RETURN 'moved';
         END IF;
     END IF;
@@ -101,6 +124,9 @@ BEGIN
             FOREACH field IN ARRAY changed LOOP
                 prior := prior || jsonb_build_object(field, before -> field);
             END LOOP;
+            IF rules ? 'on_change' THEN
+                after := after - ARRAY(SELECT jsonb_object_keys(public.threadline_unchanged_v1(rules, changed)));
+            END IF;
         END IF;
         IF rules ?| '{exclude,except_columns,ignore_only}' THEN
             hidden := public.threadline_list_v1(rules, 'exclude');
@@ -136,12 +162,12 @@ BEGIN
         (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk,
          data_after, changed_fields, changed_from)
     VALUES
-        (nextval('public.audit_changes_id_seq'), hashtextextended(pk::text, 0), clock_timestamp(), tx, target,
+        (nextval('public.audit_changes_id_seq'), hashtextextended(pk::text, 0), clock_timestamp(), tx, (rules -> 'table_id')::integer,
          target_schema, target_name, lower(operation), pk, after, changed, prior);
     IF state = '!' THEN
         PERFORM public.threadline_seal_again_v1(tx);
     END IF;
-    RETURN CASE state WHEN '-' THEN '' ELSE 'overtaken' END;
+    RETURN CASE WHEN state <> '-' OR rules ? 'key_deferrable' THEN 'overtaken' ELSE '' END;
 END $$;
 
 -- The columns that are stored only when they change, and did not; NULL if there is none or the key changed.
@@ -165,12 +191,14 @@ END $$;
 -- the operation 'MOVE', once all old keys are free. Returns '' or 'overtaken', as threadline_record_v1
 -- does, with 'moved' behind it if a key changed.
 CREATE OR REPLACE FUNCTION public.threadline_record_rows_v1(
-    target integer, target_schema text, target_name text, rules jsonb, operation text,
-    before jsonb[], after jsonb[], changes jsonb[]
+    rules jsonb, operation text, before jsonb[], after jsonb[], changes jsonb[]
 ) RETURNS text
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    target CONSTANT integer := rules -> 'table_id';
+    target_schema CONSTANT text := rules ->> 'table_schema';
+    target_name CONSTANT text := rules ->> 'table_name';
     key_column CONSTANT text := rules ->> 'key_column';
     exclude CONSTANT text[] := public.threadline_list_v1(rules, 'exclude');
     hidden CONSTANT text[] := exclude || public.threadline_list_v1(rules, 'except_columns');
@@ -207,10 +235,10 @@ BEGIN
                 FROM (
                     SELECT p.before, p.after, p.changed,
                         CASE WHEN p.before IS NULL THEN NULL
-                            WHEN p.before ->> key_column IS NULL THEN public.threadline_key_of_v1(target_schema, target_name, rules, p.before)
+                            WHEN p.before ->> key_column IS NULL THEN public.threadline_key_of_v1(rules, p.before)
                             ELSE jsonb_build_object(key_column, p.before ->> key_column) END AS old_key,
                         CASE WHEN p.after IS NULL THEN NULL
-                            WHEN p.after ->> key_column IS NULL THEN public.threadline_key_of_v1(target_schema, target_name, rules, p.after)
+                            WHEN p.after ->> key_column IS NULL THEN public.threadline_key_of_v1(rules, p.after)
                             ELSE jsonb_build_object(key_column, p.after ->> key_column) END AS new_key
                     FROM unnest(before, after, changes) p(before, after, changed)
                     OFFSET 0) i
@@ -231,10 +259,10 @@ BEGIN
     IF state = '!' THEN
         PERFORM public.threadline_seal_again_v1(tx);
     END IF;
-    RETURN CASE state WHEN '-' THEN '' ELSE 'overtaken' END || CASE WHEN operation = 'UPDATE' AND moved THEN 'moved' ELSE '' END;
+    RETURN CASE WHEN state <> '-' OR rules ? 'key_deferrable' THEN 'overtaken' ELSE '' END || CASE WHEN operation = 'UPDATE' AND moved THEN 'moved' ELSE '' END;
 END $$;
 
 REVOKE ALL ON FUNCTION
-    public.threadline_record_v1(integer, text, text, jsonb, text, text, jsonb, jsonb, text[], text[]),
-    public.threadline_record_rows_v1(integer, text, text, jsonb, text, jsonb[], jsonb[], jsonb[])
+    public.threadline_record_v1(jsonb, oid, name, name, text, text, text, text[], jsonb, jsonb, text[], boolean),
+    public.threadline_record_rows_v1(jsonb, text, jsonb[], jsonb[], jsonb[])
 FROM PUBLIC;

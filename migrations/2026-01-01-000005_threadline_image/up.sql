@@ -15,10 +15,30 @@ BEGIN
     END IF;
 END $$;
 
+-- Whether a trigger goes on to record: not for TRUNCATE, which is dealt with here, nor where capture is switched off.
+CREATE OR REPLACE FUNCTION public.threadline_admit_v1(
+    rules jsonb, relation oid, relation_schema name, relation_name name, operation text, moment text
+) RETURNS boolean
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF relation_name <> rules ->> 'table_name' OR relation_schema <> rules ->> 'table_schema' THEN
+        PERFORM public.threadline_verify_v1(relation, rules ->> 'table_schema', rules ->> 'table_name');
+    END IF;
+    IF current_setting('threadline.capture', true) = 'off' THEN
+        PERFORM public.threadline_bypass_v1((rules -> 'table_id')::integer, rules ->> 'table_schema', rules ->> 'table_name');
+        RETURN false;
+    ELSIF operation = 'TRUNCATE' THEN
+        PERFORM public.threadline_truncate_v1(rules, relation, moment);
+        RETURN false;
+    END IF;
+    RETURN true;
+END $$;
+
 -- A table with redaction has a column that nobody knew when it was captured. If a redacted one is gone, it was probably
 -- renamed; else the new one may be computed from a redacted one. Nothing may be stored in the clear.
 CREATE OR REPLACE FUNCTION public.threadline_verify_columns_v1(
-    relation regclass, target_schema text, target_name text, rules jsonb, image jsonb, known_columns text[]
+    relation regclass, rules jsonb, image jsonb, known_columns text[]
 ) RETURNS void
 LANGUAGE plpgsql STABLE
 AS $$
@@ -28,7 +48,7 @@ DECLARE
 BEGIN
     SELECT string_agg(r, ', ' ORDER BY r) INTO missing FROM unnest(redacted) r WHERE NOT image ? r;
     IF missing IS NOT NULL THEN
-        RAISE EXCEPTION 'threadline: table %.% lost its redacted column % and has an unknown column %', target_schema, target_name, missing,
+        RAISE EXCEPTION 'threadline: table %.% lost its redacted column % and has an unknown column %', rules ->> 'table_schema', rules ->> 'table_name', missing,
             (SELECT string_agg(c, ', ' ORDER BY c) FROM jsonb_object_keys(image - known_columns) c)
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Redact the column under its new name, run `threadline generate` and the new migration.';
@@ -133,20 +153,21 @@ END $$;
 -- `gone` says that the row was recorded as gone, and not as `source`.
 -- A row that row level security hides would be recorded as gone: with row_security off, reading it is an error instead.
 CREATE OR REPLACE FUNCTION public.threadline_settle_v1(
-    source anyelement, gone boolean, target integer, target_schema text, target_name text, rules jsonb
+    source anyelement, gone boolean, rules jsonb
 ) RETURNS void
 LANGUAGE plpgsql SET row_security = off
 AS $$
 DECLARE
+    target CONSTANT regclass := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
     image jsonb;
     live jsonb;
     changed text[];
 BEGIN
     -- t.* is the row also where a column is called t. A row of a partition has another type, and shows what changed by its
     -- image alone.
-    EXECUTE format('SELECT public.threadline_image_v1(t.*, $2), %s FROM %I.%I t WHERE %s',
-        CASE WHEN pg_typeof(source) = (SELECT c.reltype FROM pg_catalog.pg_class c WHERE c.oid = format('%I.%I', target_schema, target_name)::regclass)
-            THEN 'public.threadline_differences_v1($1, t.*)' ELSE 'NULL::text[]' END, target_schema, target_name,
+    EXECUTE format('SELECT public.threadline_image_v1(t.*, $2), %s FROM %s t WHERE %s',
+        CASE WHEN pg_typeof(source) = (SELECT c.reltype FROM pg_catalog.pg_class c WHERE c.oid = target)
+            THEN 'public.threadline_differences_v1($1, t.*)' ELSE 'NULL::text[]' END, target,
         (SELECT string_agg(format('t.%1$I = ($1).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k))
         INTO live, changed USING source, rules;
     IF NOT gone THEN
@@ -155,21 +176,21 @@ BEGIN
     IF live IS NULL AND image IS NULL OR NOT gone AND changed = '{}' THEN
         RETURN;
     END IF;
-    PERFORM public.threadline_record_v1(target, target_schema, target_name, rules,
-        CASE WHEN live IS NULL THEN 'DELETE' WHEN image IS NULL THEN 'INSERT' ELSE 'UPDATE' END, NULL, image, live,
-        CASE WHEN live IS NOT NULL AND image IS NOT NULL THEN changed END, ARRAY(SELECT jsonb_object_keys(live) k ORDER BY k COLLATE "C"));
+    PERFORM public.threadline_record_v1(rules, NULL, NULL, NULL,
+        CASE WHEN live IS NULL THEN 'DELETE' WHEN image IS NULL THEN 'INSERT' ELSE 'UPDATE' END, NULL, NULL,
+        ARRAY(SELECT k FROM jsonb_object_keys(live) k ORDER BY k COLLATE "C"), image, live,
+        CASE WHEN live IS NOT NULL AND image IS NOT NULL THEN changed END, true);
 END $$;
 
 -- What a statement trigger asks of its rows, as SQL, because only the trigger's own queries see them:
 --   pairs  both images of every row that changed, and where
 --   gone   settles the keys that rows left and that somebody lives under
 --   kept   settles the rows that are not what lives under their key
-CREATE OR REPLACE FUNCTION public.threadline_rows_query_v1(purpose text, operation text, target_schema text, target_name text, rules jsonb)
-RETURNS text
+CREATE OR REPLACE FUNCTION public.threadline_rows_query_v1(purpose text, operation text, rules jsonb) RETURNS text
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
-    target CONSTANT text := format('%I.%I', target_schema, target_name);
+    target CONSTANT text := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
     deleted CONSTANT text := format('SELECT NULL::%1$s AS n, o::%1$s AS o FROM old_rows o', target);
     inserted CONSTANT text := format('SELECT n::%1$s AS n, NULL::%1$s AS o FROM new_rows n', target);
     updated CONSTANT text := format('SELECT n.n, o.o FROM (SELECT row_number() OVER () AS i, o::%1$s AS o FROM old_rows o) o
@@ -183,47 +204,43 @@ BEGIN
             %s AS changed FROM (%s OFFSET 0) p %s',
             CASE operation WHEN 'UPDATE' THEN 'to_jsonb(public.threadline_differences_v1(p.o, p.n))' ELSE 'NULL::jsonb' END,
             source, CASE operation WHEN 'UPDATE' THEN 'WHERE p.o *<> p.n' ELSE '' END)
-        WHEN 'gone' THEN format('SELECT public.threadline_settle_v1(p.o, true, $2, $3, $4, $1) FROM (%s OFFSET 0) p JOIN %s t ON %s %s',
+        WHEN 'gone' THEN format('SELECT public.threadline_settle_v1(p.o, true, $1) FROM (%s OFFSET 0) p JOIN %s t ON %s %s',
             source, target, format(same_key, 'o'), CASE operation WHEN 'UPDATE' THEN
                 format('WHERE NOT EXISTS (SELECT FROM new_rows t WHERE %s)', format(same_key, 'o')) ELSE '' END)
-        WHEN 'kept' THEN format('SELECT public.threadline_settle_v1(p.n, false, $2, $3, $4, $1) FROM (%s OFFSET 0) p LEFT JOIN %s t ON %s
+        WHEN 'kept' THEN format('SELECT public.threadline_settle_v1(p.n, false, $1) FROM (%s OFFSET 0) p LEFT JOIN %s t ON %s
             WHERE t.* *<> p.n OR t.* IS NOT DISTINCT FROM NULL', source, target, format(same_key, 'n'))
     END;
 END $$;
 
 -- Records a row as gone, for each row of one table; partitions stand for themselves.
-CREATE OR REPLACE FUNCTION public.threadline_record_gone_v1(
-    target integer, target_schema text, target_name text, rules jsonb, relation regclass
-) RETURNS void
+CREATE OR REPLACE FUNCTION public.threadline_record_gone_v1(rules jsonb, relation regclass) RETURNS void
 LANGUAGE plpgsql SET row_security = off
 AS $$
 BEGIN
-    EXECUTE format('SELECT public.threadline_record_v1($1, $2, $3, $4, ''DELETE'', NULL, public.threadline_image_v1(t.*, $4), NULL, NULL, NULL) FROM ONLY %s t', relation)
-        USING target, target_schema, target_name, rules;
+    EXECUTE format('SELECT public.threadline_record_v1($1, NULL, NULL, NULL, ''DELETE'', NULL, NULL, NULL,
+        public.threadline_image_v1(t.*, $1), NULL, NULL, true) FROM ONLY %s t', relation) USING rules;
 END $$;
 
 -- TRUNCATE of a table is one line, or one for each row, or refused. A partition that is truncated alone would take rows away
 -- without a trace: refused.
-CREATE OR REPLACE FUNCTION public.threadline_truncate_v1(
-    target integer, target_schema text, target_name text, rules jsonb, relation regclass, moment text
-) RETURNS void
+CREATE OR REPLACE FUNCTION public.threadline_truncate_v1(rules jsonb, relation regclass, moment text) RETURNS void
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    root CONSTANT regclass := format('%I.%I', target_schema, target_name);
+    root CONSTANT regclass := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
     newest record;
 BEGIN
     IF rules ->> 'truncate' = 'refuse' THEN
         RAISE EXCEPTION 'threadline: TRUNCATE of % is refused', relation
             USING ERRCODE = 'insufficient_privilege', HINT = format('DELETE its rows: each is recorded. %s says truncate = refuse.', root);
     ELSIF moment = 'BEFORE' THEN
-        PERFORM public.threadline_record_gone_v1(target, target_schema, target_name, rules, relation);
+        PERFORM public.threadline_record_gone_v1(rules, relation);
     ELSIF relation = root THEN
-        PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'TRUNCATE', NULL, NULL, NULL, NULL, NULL);
+        PERFORM public.threadline_record_v1(rules, NULL, NULL, NULL, 'TRUNCATE', NULL, NULL, NULL, NULL, NULL, NULL, true);
     ELSE
         -- Truncating the whole table fires the partitions' triggers too, after its own line was written.
         SELECT op, transaction_id INTO newest FROM public.audit_changes
-        WHERE table_id = target ORDER BY captured_at DESC, id DESC LIMIT 1;
+        WHERE table_id = (rules -> 'table_id')::integer ORDER BY captured_at DESC, id DESC LIMIT 1;
         IF newest.op IS DISTINCT FROM 'truncate' OR newest.transaction_id <> public.threadline_transaction_id_v1() THEN
             RAISE EXCEPTION 'threadline: TRUNCATE of partition % alone would not be recorded', relation
                 USING ERRCODE = 'feature_not_supported',
@@ -233,10 +250,11 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION
+    public.threadline_admit_v1(jsonb, oid, name, name, text, text),
     public.threadline_texts_v1(anyelement, text[]),
     public.threadline_image_v1(anyelement, jsonb),
     public.threadline_differences_v1(anyelement, anyelement),
-    public.threadline_settle_v1(anyelement, boolean, integer, text, text, jsonb),
-    public.threadline_record_gone_v1(integer, text, text, jsonb, regclass),
-    public.threadline_truncate_v1(integer, text, text, jsonb, regclass, text)
+    public.threadline_settle_v1(anyelement, boolean, jsonb),
+    public.threadline_record_gone_v1(jsonb, regclass),
+    public.threadline_truncate_v1(jsonb, regclass, text)
 FROM PUBLIC;

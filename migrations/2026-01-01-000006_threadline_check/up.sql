@@ -132,6 +132,7 @@ LANGUAGE sql STABLE
 AS $$
     SELECT jsonb_strip_nulls(jsonb_build_object(
         'key', keys,
+        'key_deferrable', (SELECT true FROM pg_catalog.pg_index i WHERE i.indrelid = relation AND i.indisprimary AND NOT i.indimmediate),
         'key_column', CASE WHEN cardinality(keys) = 1 THEN keys[1] END,
         -- A virtual column has no value in a trigger.
         'exclude', nullif((SELECT coalesce(jsonb_agg(e ORDER BY e), '[]') FROM (

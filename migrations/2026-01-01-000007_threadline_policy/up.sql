@@ -104,8 +104,6 @@ BEGIN
     END IF;
     SELECT array_agg(a.attname::text ORDER BY a.attname COLLATE "C") INTO known
     FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped;
-    bound := rules || public.threadline_bound_rules_v1(relation, keys, rules);
-
     -- The table keeps its entry, and with it its history, through renames: the trigger knows it, or a former name.
     SELECT * INTO registered FROM public.audit_tables t
     WHERE t.id = attached
@@ -116,6 +114,8 @@ BEGIN
         VALUES (catalog.schema, catalog.name, keys, fingerprint, 1) RETURNING * INTO registered;
     END IF;
     function_name := 'threadline_capture_' || registered.id;
+    bound := rules || public.threadline_bound_rules_v1(relation, keys, rules)
+        || jsonb_build_object('table_id', registered.id, 'table_schema', catalog.schema, 'table_name', catalog.name);
     SELECT t.tgrelid::regclass INTO holder FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
     WHERE p.proname = function_name AND p.pronamespace = 'public'::regnamespace
       AND pg_partition_root(t.tgrelid) IS DISTINCT FROM relation AND t.tgrelid <> relation LIMIT 1;
@@ -134,16 +134,9 @@ SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
 AS %L
 $function$, function_name, format($bound$
 DECLARE
-    table_id CONSTANT integer := %L;
-    table_schema CONSTANT text := %L;
-    table_name CONSTANT text := %L;
     rules CONSTANT jsonb := %L::jsonb;
-    known_columns CONSTANT text[] := %L::text[]; -- ordered by name
-    key_deferrable CONSTANT boolean := %L;
-BEGIN
-%s
-END $bound$, registered.id, catalog.schema, catalog.name, bound, known,
-        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = relation AND i.indisprimary AND NOT i.indimmediate), body));
+%s$bound$, bound, replace(body, ':known_columns', quote_literal(known) || '::text[]'))); -- no name and no value is in the body
+
     FOR wanted IN
         SELECT a.held_by, a.name FROM public.threadline_attached_v1(relation) a
         WHERE (a.held_by, a.name) NOT IN (SELECT t.held_by, t.name FROM public.threadline_triggers_v1(relation, rules) t)
@@ -268,7 +261,7 @@ BEGIN
     END IF;
     EXECUTE format('LOCK TABLE %s, %s IN ACCESS EXCLUSIVE MODE', parent, partition);
     FOR leaf IN SELECT l.relid FROM pg_partition_tree(partition) l WHERE l.isleaf LOOP
-        PERFORM public.threadline_record_gone_v1(audited.id, audited.table_schema, audited.table_name, audited.rules, leaf);
+        PERFORM public.threadline_record_gone_v1(audited.rules, leaf);
     END LOOP;
     EXECUTE format('ALTER TABLE %s DETACH PARTITION %s', parent, partition);
     FOR attached IN SELECT * FROM public.threadline_attached_v1(partition) LOOP

@@ -6,7 +6,9 @@ use diesel::prelude::*;
 use diesel_migrations::MigrationHarness;
 use scratch_postgres::ScratchPostgres;
 use threadline::Definition;
-use threadline::capture::{CapturePlan, Storage};
+use threadline::capture::{CapturePlan, Storage, base};
+
+use crate::mutation;
 
 /// The cluster of this test process. `max_prepared_transactions` is for the two-phase tests.
 pub fn postgres() -> &'static ScratchPostgres {
@@ -32,9 +34,16 @@ pub fn postgres() -> &'static ScratchPostgres {
                 .expect("a new cluster has none of these");
         }
         let mut owner = connect(&postgres.url_as("tl_owner", "audited"));
-        owner
-            .run_pending_migrations(threadline::MIGRATIONS)
-            .expect("the audit schema installs into an empty database");
+        if std::env::var_os(mutation::VARIABLE).is_some() {
+            let broken = mutation::installed(base::up_sql(&Storage::default(), None));
+            owner
+                .batch_execute(&broken)
+                .expect("a mutation is still SQL");
+        } else {
+            owner
+                .run_pending_migrations(threadline::MIGRATIONS)
+                .expect("the audit schema installs into an empty database");
+        }
         postgres
     })
 }
@@ -147,7 +156,7 @@ impl TestDb {
     /// Runs the up migration of a plan as the owner.
     pub fn apply(&self, plan: &CapturePlan) -> QueryResult<()> {
         self.owner()
-            .batch_execute(&plan.up_sql(&Storage::default()))
+            .batch_execute(&mutation::installed(plan.up_sql(&Storage::default())))
     }
 
     /// Creates a table and captures it with the values before, under the key `id`.

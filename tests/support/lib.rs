@@ -1,6 +1,7 @@
 //! What the integration tests share: a private PostgreSQL, a database for each test, and the roles of the contract.
 
 mod database;
+pub mod mutation;
 mod rows;
 
 pub use database::{TestDb, postgres};

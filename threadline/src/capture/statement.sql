@@ -1,5 +1,3 @@
-DECLARE
-    max_value_bytes CONSTANT integer := :max_value_bytes;
     -- Rows whose images don't show everything are looked at themselves.
     careful boolean := rules ?| '{inexact,on_change,as_text}';
     phase text := TG_OP;
@@ -11,22 +9,14 @@ DECLARE
     changes jsonb[];
     outcome text := '';
 BEGIN
-    IF TG_TABLE_NAME <> table_name OR TG_TABLE_SCHEMA <> table_schema THEN
-        PERFORM :storage.threadline_verify_v1(TG_RELID, table_schema, table_name);
-    END IF;
-    IF current_setting('threadline.capture', true) = 'off' THEN
-        PERFORM :storage.threadline_bypass_v1(table_id, table_schema, table_name);
-        RETURN NULL;
-    ELSIF TG_OP = 'TRUNCATE' THEN
-        PERFORM :storage.threadline_truncate_v1(table_id, table_schema, table_name, rules, TG_RELID, TG_WHEN);
+    IF NOT :storage.threadline_admit_v1(rules, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP, TG_WHEN) THEN
         RETURN NULL;
     END IF;
-
     LOOP
         BEGIN
             -- Transition tables keep the two versions of a row in the same place.
             IF careful THEN
-                OPEN pairs FOR EXECUTE :storage.threadline_rows_query_v1('pairs', TG_OP, table_schema, table_name, rules) USING rules;
+                OPEN pairs FOR EXECUTE :storage.threadline_rows_query_v1('pairs', TG_OP, rules) USING rules;
             ELSIF TG_OP = 'INSERT' THEN
                 OPEN pairs FOR SELECT NULL::jsonb AS before, to_jsonb(n) AS after, NULL::jsonb AS changed, pg_column_size(n) AS bytes FROM new_rows n;
             ELSIF TG_OP = 'DELETE' THEN
@@ -44,7 +34,7 @@ BEGIN
                 more := FOUND;
                 IF more THEN
                     IF NOT careful THEN
-                        IF greatest(pair.bytes, pg_column_size(pair.before), pg_column_size(pair.after)) > max_value_bytes THEN
+                        IF greatest(pair.bytes, pg_column_size(pair.before), pg_column_size(pair.after)) > :max_value_bytes THEN
                             PERFORM :storage.threadline_inexact_v1();
                         END IF;
                     END IF;
@@ -54,11 +44,11 @@ BEGIN
                 END IF;
                 IF changes IS NOT NULL AND (NOT more OR cardinality(changes) = 500) THEN
                     IF rules ? 'redacted' THEN
-                        IF coalesce(after[1], before[1]) - known_columns <> '{}' THEN
-                            PERFORM :storage.threadline_verify_columns_v1(TG_RELID, table_schema, table_name, rules, coalesce(after[1], before[1]), known_columns);
+                        IF coalesce(after[1], before[1]) - :known_columns <> '{}' THEN
+                            PERFORM :storage.threadline_verify_columns_v1(TG_RELID, rules, coalesce(after[1], before[1]), :known_columns);
                         END IF;
                     END IF;
-                    outcome := greatest(outcome, :storage.threadline_record_rows_v1(table_id, table_schema, table_name, rules, phase, before, after, changes));
+                    outcome := greatest(outcome, :storage.threadline_record_rows_v1(rules, phase, before, after, changes));
                     before := NULL;
                     after := NULL;
                     changes := NULL;
@@ -83,13 +73,13 @@ BEGIN
     END LOOP;
 
     -- Two rows may live under a deferrable key: where one is gone, the other one is the newest.
-    IF outcome LIKE 'overtaken%' OR key_deferrable THEN
+    IF outcome LIKE 'overtaken%' THEN
         IF TG_OP <> 'INSERT' THEN
-            EXECUTE :storage.threadline_rows_query_v1('gone', TG_OP, table_schema, table_name, rules) USING rules, table_id, table_schema, table_name;
+            EXECUTE :storage.threadline_rows_query_v1('gone', TG_OP, rules) USING rules;
         END IF;
         IF TG_OP <> 'DELETE' THEN
-            EXECUTE :storage.threadline_rows_query_v1('kept', TG_OP, table_schema, table_name, rules) USING rules, table_id, table_schema, table_name;
+            EXECUTE :storage.threadline_rows_query_v1('kept', TG_OP, rules) USING rules;
         END IF;
     END IF;
     RETURN NULL;
-END;
+END

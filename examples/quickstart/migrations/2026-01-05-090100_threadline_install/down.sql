@@ -62,21 +62,22 @@ DROP FUNCTION public.threadline_check_redaction_v1(regclass, text[], text[]);
 DROP FUNCTION public.threadline_checked_key_v1(regclass, text[]);
 DROP FUNCTION public.threadline_key_type_v1(oid, integer, oid);
 
-DROP FUNCTION public.threadline_truncate_v1(integer, text, text, jsonb, regclass, text);
-DROP FUNCTION public.threadline_record_gone_v1(integer, text, text, jsonb, regclass);
-DROP FUNCTION public.threadline_rows_query_v1(text, text, text, text, jsonb);
-DROP FUNCTION public.threadline_settle_v1(anyelement, boolean, integer, text, text, jsonb);
+DROP FUNCTION public.threadline_truncate_v1(jsonb, regclass, text);
+DROP FUNCTION public.threadline_record_gone_v1(jsonb, regclass);
+DROP FUNCTION public.threadline_rows_query_v1(text, text, jsonb);
+DROP FUNCTION public.threadline_settle_v1(anyelement, boolean, jsonb);
 DROP FUNCTION public.threadline_differences_v1(anyelement, anyelement);
 DROP FUNCTION public.threadline_image_v1(anyelement, jsonb);
 DROP FUNCTION public.threadline_texts_v1(anyelement, text[]);
-DROP FUNCTION public.threadline_verify_columns_v1(regclass, text, text, jsonb, jsonb, text[]);
+DROP FUNCTION public.threadline_verify_columns_v1(regclass, jsonb, jsonb, text[]);
+DROP FUNCTION public.threadline_admit_v1(jsonb, oid, name, name, text, text);
 DROP FUNCTION public.threadline_verify_v1(oid, text, text);
 
-DROP FUNCTION public.threadline_record_rows_v1(integer, text, text, jsonb, text, jsonb[], jsonb[], jsonb[]);
+DROP FUNCTION public.threadline_record_rows_v1(jsonb, text, jsonb[], jsonb[], jsonb[]);
 DROP FUNCTION public.threadline_inexact_v1();
 DROP FUNCTION public.threadline_unchanged_v1(jsonb, text[]);
-DROP FUNCTION public.threadline_record_v1(integer, text, text, jsonb, text, text, jsonb, jsonb, text[], text[]);
-DROP FUNCTION public.threadline_key_of_v1(text, text, jsonb, jsonb);
+DROP FUNCTION public.threadline_record_v1(jsonb, oid, name, name, text, text, text, text[], jsonb, jsonb, text[], boolean);
+DROP FUNCTION public.threadline_key_of_v1(jsonb, jsonb);
 DROP FUNCTION public.threadline_list_v1(jsonb, text);
 DROP FUNCTION public.threadline_masked_v1(jsonb, jsonb);
 

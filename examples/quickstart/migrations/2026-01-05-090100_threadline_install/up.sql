@@ -443,6 +443,7 @@ REVOKE ALL ON FUNCTION public.threadline_require_changes_v1() FROM PUBLIC;
 -- The recorder: what a row change leaves in audit_changes.
 --
 -- `rules` say how a table is captured, as data; what doesn't apply is absent:
+--   table_id, table_schema, table_name
 --   key             the key columns, in order; key_column if it is only one
 --   exclude, mask, except_columns, ignore_only, on_change, store_changed_from, require_actor, truncate, level
 --                   the policy; mask gives every masked column its placeholder
@@ -450,6 +451,7 @@ REVOKE ALL ON FUNCTION public.threadline_require_changes_v1() FROM PUBLIC;
 --   as_text         columns that are stored as their text, since JSON would lose some of it
 --   inexact         there are columns that can change without their JSON form changing
 --   key_deferrable  two rows may live under one key for a while
+--   max_value_bytes what is larger is left out
 
 SET LOCAL lock_timeout = '2s';
 
@@ -469,8 +471,7 @@ LANGUAGE sql IMMUTABLE
 AS $$ SELECT ARRAY(SELECT jsonb_array_elements_text(rules -> name)) $$;
 
 -- The key of a row: every key column as text, under its name.
-CREATE OR REPLACE FUNCTION public.threadline_key_of_v1(target_schema text, target_name text, rules jsonb, image jsonb)
-RETURNS jsonb
+CREATE OR REPLACE FUNCTION public.threadline_key_of_v1(rules jsonb, image jsonb) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
@@ -478,7 +479,7 @@ DECLARE
 BEGIN
     SELECT jsonb_object_agg(k, image ->> k) INTO pk FROM jsonb_array_elements_text(rules -> 'key') k;
     IF jsonb_strip_nulls(pk) <> pk THEN
-        RAISE EXCEPTION 'threadline: table %.% has no value in its key columns %', target_schema, target_name, public.threadline_list_v1(rules, 'key')
+        RAISE EXCEPTION 'threadline: table %.% has no value in its key columns %', rules ->> 'table_schema', rules ->> 'table_name', public.threadline_list_v1(rules, 'key')
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'A key column was renamed or dropped: say so in the model (formerly = "old name"), run `threadline generate` and the new migration.';
     END IF;
@@ -486,19 +487,22 @@ BEGIN
 END $$;
 
 -- Records one row change from its two whole images, and says what is left to do:
---   NULL       nothing was recorded: the row changed, and the images don't show where; pass `changed`
+--   NULL       nothing was recorded: look at the rows, and pass their images and what changed, carefully
 --   ''         nothing
 --   'moved'    the key changed: another row may live under the old one
---   'overtaken' a trigger wrote in between: the row's newest version may have been recorded already
--- `operation` is that of the trigger, `command` the number of the writing command if it is known, `columns` the columns of
--- the table in the order of their names, as far as they are known.
+--   'overtaken' somebody wrote in between: the row's newest version may have been recorded already
+-- `relation` is what fired the trigger; NULL if none did. `operation` and `moment` are those of the trigger, `command` is the
+-- number of the writing command if it is known, `columns` are those of the table in the order of their names, as far as they
+-- are known. `careful` says that the images were made column by column where they had to be.
 CREATE OR REPLACE FUNCTION public.threadline_record_v1(
-    target integer, target_schema text, target_name text, rules jsonb, operation text, command text,
-    before jsonb, after jsonb, changed text[], columns text[]
+    rules jsonb, relation oid, relation_schema name, relation_name name, operation text, moment text, command text,
+    columns text[], before jsonb, after jsonb, changed text[], careful boolean
 ) RETURNS text
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    target_schema CONSTANT text := rules ->> 'table_schema';
+    target_name CONSTANT text := rules ->> 'table_name';
     key_column CONSTANT text := rules ->> 'key_column';
     pk jsonb := '{}';
     new_key jsonb;
@@ -510,17 +514,36 @@ DECLARE
     known text;
     state text := '-';
 BEGIN
+    IF relation IS NOT NULL THEN
+        IF relation_name <> target_name OR relation_schema <> target_schema OR operation = 'TRUNCATE' OR current_setting('threadline.capture', true) = 'off' THEN
+            IF NOT public.threadline_admit_v1(rules, relation, relation_schema, relation_name, operation, moment) THEN
+                RETURN '';
+            END IF;
+        END IF;
+        IF NOT careful AND (rules ? 'as_text' OR greatest(
+            CASE WHEN operation = 'DELETE' THEN 0 ELSE coalesce(pg_column_size(after), 2147483647) END,
+            CASE WHEN operation = 'INSERT' THEN 0 ELSE coalesce(pg_column_size(before), 2147483647) END) > (rules -> 'max_value_bytes')::integer)
+        THEN
+            RETURN NULL;
+        END IF;
+        IF rules ? 'redacted' THEN
+            IF coalesce(after, before) - columns <> '{}' THEN
+                PERFORM public.threadline_verify_columns_v1(relation, rules, coalesce(after, before), columns);
+            END IF;
+        END IF;
+    END IF;
+
     IF after IS NOT NULL THEN
-        new_key := CASE WHEN after ->> key_column IS NULL THEN public.threadline_key_of_v1(target_schema, target_name, rules, after)
+        new_key := CASE WHEN after ->> key_column IS NULL THEN public.threadline_key_of_v1(rules, after)
             ELSE jsonb_build_object(key_column, after ->> key_column) END;
         pk := new_key;
     END IF;
     IF before IS NOT NULL THEN
-        pk := CASE WHEN before ->> key_column IS NULL THEN public.threadline_key_of_v1(target_schema, target_name, rules, before)
+        pk := CASE WHEN before ->> key_column IS NULL THEN public.threadline_key_of_v1(rules, before)
             ELSE jsonb_build_object(key_column, before ->> key_column) END;
         IF pk <> new_key THEN
-            PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'DELETE', command, before, NULL, NULL, NULL);
-            PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'INSERT', command, NULL, after, NULL, NULL);
+            PERFORM public.threadline_record_v1(rules, NULL, NULL, NULL, 'DELETE', NULL, command, NULL, before, NULL, NULL, true);
+            PERFORM public.threadline_record_v1(rules, NULL, NULL, NULL, 'INSERT', NULL, command, NULL, NULL, after, NULL, true);
             RETURN 'moved';
         END IF;
     END IF;
@@ -543,6 +566,9 @@ BEGIN
             FOREACH field IN ARRAY changed LOOP
                 prior := prior || jsonb_build_object(field, before -> field);
             END LOOP;
+            IF rules ? 'on_change' THEN
+                after := after - ARRAY(SELECT jsonb_object_keys(public.threadline_unchanged_v1(rules, changed)));
+            END IF;
         END IF;
         IF rules ?| '{exclude,except_columns,ignore_only}' THEN
             hidden := public.threadline_list_v1(rules, 'exclude');
@@ -578,12 +604,12 @@ BEGIN
         (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk,
          data_after, changed_fields, changed_from)
     VALUES
-        (nextval('public.audit_changes_id_seq'), hashtextextended(pk::text, 0), clock_timestamp(), tx, target,
+        (nextval('public.audit_changes_id_seq'), hashtextextended(pk::text, 0), clock_timestamp(), tx, (rules -> 'table_id')::integer,
          target_schema, target_name, lower(operation), pk, after, changed, prior);
     IF state = '!' THEN
         PERFORM public.threadline_seal_again_v1(tx);
     END IF;
-    RETURN CASE state WHEN '-' THEN '' ELSE 'overtaken' END;
+    RETURN CASE WHEN state <> '-' OR rules ? 'key_deferrable' THEN 'overtaken' ELSE '' END;
 END $$;
 
 -- The columns that are stored only when they change, and did not; NULL if there is none or the key changed.
@@ -607,12 +633,14 @@ END $$;
 -- the operation 'MOVE', once all old keys are free. Returns '' or 'overtaken', as threadline_record_v1
 -- does, with 'moved' behind it if a key changed.
 CREATE OR REPLACE FUNCTION public.threadline_record_rows_v1(
-    target integer, target_schema text, target_name text, rules jsonb, operation text,
-    before jsonb[], after jsonb[], changes jsonb[]
+    rules jsonb, operation text, before jsonb[], after jsonb[], changes jsonb[]
 ) RETURNS text
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    target CONSTANT integer := rules -> 'table_id';
+    target_schema CONSTANT text := rules ->> 'table_schema';
+    target_name CONSTANT text := rules ->> 'table_name';
     key_column CONSTANT text := rules ->> 'key_column';
     exclude CONSTANT text[] := public.threadline_list_v1(rules, 'exclude');
     hidden CONSTANT text[] := exclude || public.threadline_list_v1(rules, 'except_columns');
@@ -649,10 +677,10 @@ BEGIN
                 FROM (
                     SELECT p.before, p.after, p.changed,
                         CASE WHEN p.before IS NULL THEN NULL
-                            WHEN p.before ->> key_column IS NULL THEN public.threadline_key_of_v1(target_schema, target_name, rules, p.before)
+                            WHEN p.before ->> key_column IS NULL THEN public.threadline_key_of_v1(rules, p.before)
                             ELSE jsonb_build_object(key_column, p.before ->> key_column) END AS old_key,
                         CASE WHEN p.after IS NULL THEN NULL
-                            WHEN p.after ->> key_column IS NULL THEN public.threadline_key_of_v1(target_schema, target_name, rules, p.after)
+                            WHEN p.after ->> key_column IS NULL THEN public.threadline_key_of_v1(rules, p.after)
                             ELSE jsonb_build_object(key_column, p.after ->> key_column) END AS new_key
                     FROM unnest(before, after, changes) p(before, after, changed)
                     OFFSET 0) i
@@ -673,12 +701,12 @@ BEGIN
     IF state = '!' THEN
         PERFORM public.threadline_seal_again_v1(tx);
     END IF;
-    RETURN CASE state WHEN '-' THEN '' ELSE 'overtaken' END || CASE WHEN operation = 'UPDATE' AND moved THEN 'moved' ELSE '' END;
+    RETURN CASE WHEN state <> '-' OR rules ? 'key_deferrable' THEN 'overtaken' ELSE '' END || CASE WHEN operation = 'UPDATE' AND moved THEN 'moved' ELSE '' END;
 END $$;
 
 REVOKE ALL ON FUNCTION
-    public.threadline_record_v1(integer, text, text, jsonb, text, text, jsonb, jsonb, text[], text[]),
-    public.threadline_record_rows_v1(integer, text, text, jsonb, text, jsonb[], jsonb[], jsonb[])
+    public.threadline_record_v1(jsonb, oid, name, name, text, text, text, text[], jsonb, jsonb, text[], boolean),
+    public.threadline_record_rows_v1(jsonb, text, jsonb[], jsonb[], jsonb[])
 FROM PUBLIC;
 
 -- What the trigger functions of audited tables lean on: their rows as images, and the rows that have to be read again.
@@ -698,10 +726,30 @@ BEGIN
     END IF;
 END $$;
 
+-- Whether a trigger goes on to record: not for TRUNCATE, which is dealt with here, nor where capture is switched off.
+CREATE OR REPLACE FUNCTION public.threadline_admit_v1(
+    rules jsonb, relation oid, relation_schema name, relation_name name, operation text, moment text
+) RETURNS boolean
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF relation_name <> rules ->> 'table_name' OR relation_schema <> rules ->> 'table_schema' THEN
+        PERFORM public.threadline_verify_v1(relation, rules ->> 'table_schema', rules ->> 'table_name');
+    END IF;
+    IF current_setting('threadline.capture', true) = 'off' THEN
+        PERFORM public.threadline_bypass_v1((rules -> 'table_id')::integer, rules ->> 'table_schema', rules ->> 'table_name');
+        RETURN false;
+    ELSIF operation = 'TRUNCATE' THEN
+        PERFORM public.threadline_truncate_v1(rules, relation, moment);
+        RETURN false;
+    END IF;
+    RETURN true;
+END $$;
+
 -- A table with redaction has a column that nobody knew when it was captured. If a redacted one is gone, it was probably
 -- renamed; else the new one may be computed from a redacted one. Nothing may be stored in the clear.
 CREATE OR REPLACE FUNCTION public.threadline_verify_columns_v1(
-    relation regclass, target_schema text, target_name text, rules jsonb, image jsonb, known_columns text[]
+    relation regclass, rules jsonb, image jsonb, known_columns text[]
 ) RETURNS void
 LANGUAGE plpgsql STABLE
 AS $$
@@ -711,7 +759,7 @@ DECLARE
 BEGIN
     SELECT string_agg(r, ', ' ORDER BY r) INTO missing FROM unnest(redacted) r WHERE NOT image ? r;
     IF missing IS NOT NULL THEN
-        RAISE EXCEPTION 'threadline: table %.% lost its redacted column % and has an unknown column %', target_schema, target_name, missing,
+        RAISE EXCEPTION 'threadline: table %.% lost its redacted column % and has an unknown column %', rules ->> 'table_schema', rules ->> 'table_name', missing,
             (SELECT string_agg(c, ', ' ORDER BY c) FROM jsonb_object_keys(image - known_columns) c)
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Redact the column under its new name, run `threadline generate` and the new migration.';
@@ -816,20 +864,21 @@ END $$;
 -- `gone` says that the row was recorded as gone, and not as `source`.
 -- A row that row level security hides would be recorded as gone: with row_security off, reading it is an error instead.
 CREATE OR REPLACE FUNCTION public.threadline_settle_v1(
-    source anyelement, gone boolean, target integer, target_schema text, target_name text, rules jsonb
+    source anyelement, gone boolean, rules jsonb
 ) RETURNS void
 LANGUAGE plpgsql SET row_security = off
 AS $$
 DECLARE
+    target CONSTANT regclass := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
     image jsonb;
     live jsonb;
     changed text[];
 BEGIN
     -- t.* is the row also where a column is called t. A row of a partition has another type, and shows what changed by its
     -- image alone.
-    EXECUTE format('SELECT public.threadline_image_v1(t.*, $2), %s FROM %I.%I t WHERE %s',
-        CASE WHEN pg_typeof(source) = (SELECT c.reltype FROM pg_catalog.pg_class c WHERE c.oid = format('%I.%I', target_schema, target_name)::regclass)
-            THEN 'public.threadline_differences_v1($1, t.*)' ELSE 'NULL::text[]' END, target_schema, target_name,
+    EXECUTE format('SELECT public.threadline_image_v1(t.*, $2), %s FROM %s t WHERE %s',
+        CASE WHEN pg_typeof(source) = (SELECT c.reltype FROM pg_catalog.pg_class c WHERE c.oid = target)
+            THEN 'public.threadline_differences_v1($1, t.*)' ELSE 'NULL::text[]' END, target,
         (SELECT string_agg(format('t.%1$I = ($1).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k))
         INTO live, changed USING source, rules;
     IF NOT gone THEN
@@ -838,21 +887,21 @@ BEGIN
     IF live IS NULL AND image IS NULL OR NOT gone AND changed = '{}' THEN
         RETURN;
     END IF;
-    PERFORM public.threadline_record_v1(target, target_schema, target_name, rules,
-        CASE WHEN live IS NULL THEN 'DELETE' WHEN image IS NULL THEN 'INSERT' ELSE 'UPDATE' END, NULL, image, live,
-        CASE WHEN live IS NOT NULL AND image IS NOT NULL THEN changed END, ARRAY(SELECT jsonb_object_keys(live) k ORDER BY k COLLATE "C"));
+    PERFORM public.threadline_record_v1(rules, NULL, NULL, NULL,
+        CASE WHEN live IS NULL THEN 'DELETE' WHEN image IS NULL THEN 'INSERT' ELSE 'UPDATE' END, NULL, NULL,
+        ARRAY(SELECT k FROM jsonb_object_keys(live) k ORDER BY k COLLATE "C"), image, live,
+        CASE WHEN live IS NOT NULL AND image IS NOT NULL THEN changed END, true);
 END $$;
 
 -- What a statement trigger asks of its rows, as SQL, because only the trigger's own queries see them:
 --   pairs  both images of every row that changed, and where
 --   gone   settles the keys that rows left and that somebody lives under
 --   kept   settles the rows that are not what lives under their key
-CREATE OR REPLACE FUNCTION public.threadline_rows_query_v1(purpose text, operation text, target_schema text, target_name text, rules jsonb)
-RETURNS text
+CREATE OR REPLACE FUNCTION public.threadline_rows_query_v1(purpose text, operation text, rules jsonb) RETURNS text
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
-    target CONSTANT text := format('%I.%I', target_schema, target_name);
+    target CONSTANT text := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
     deleted CONSTANT text := format('SELECT NULL::%1$s AS n, o::%1$s AS o FROM old_rows o', target);
     inserted CONSTANT text := format('SELECT n::%1$s AS n, NULL::%1$s AS o FROM new_rows n', target);
     updated CONSTANT text := format('SELECT n.n, o.o FROM (SELECT row_number() OVER () AS i, o::%1$s AS o FROM old_rows o) o
@@ -866,47 +915,43 @@ BEGIN
             %s AS changed FROM (%s OFFSET 0) p %s',
             CASE operation WHEN 'UPDATE' THEN 'to_jsonb(public.threadline_differences_v1(p.o, p.n))' ELSE 'NULL::jsonb' END,
             source, CASE operation WHEN 'UPDATE' THEN 'WHERE p.o *<> p.n' ELSE '' END)
-        WHEN 'gone' THEN format('SELECT public.threadline_settle_v1(p.o, true, $2, $3, $4, $1) FROM (%s OFFSET 0) p JOIN %s t ON %s %s',
+        WHEN 'gone' THEN format('SELECT public.threadline_settle_v1(p.o, true, $1) FROM (%s OFFSET 0) p JOIN %s t ON %s %s',
             source, target, format(same_key, 'o'), CASE operation WHEN 'UPDATE' THEN
                 format('WHERE NOT EXISTS (SELECT FROM new_rows t WHERE %s)', format(same_key, 'o')) ELSE '' END)
-        WHEN 'kept' THEN format('SELECT public.threadline_settle_v1(p.n, false, $2, $3, $4, $1) FROM (%s OFFSET 0) p LEFT JOIN %s t ON %s
+        WHEN 'kept' THEN format('SELECT public.threadline_settle_v1(p.n, false, $1) FROM (%s OFFSET 0) p LEFT JOIN %s t ON %s
             WHERE t.* *<> p.n OR t.* IS NOT DISTINCT FROM NULL', source, target, format(same_key, 'n'))
     END;
 END $$;
 
 -- Records a row as gone, for each row of one table; partitions stand for themselves.
-CREATE OR REPLACE FUNCTION public.threadline_record_gone_v1(
-    target integer, target_schema text, target_name text, rules jsonb, relation regclass
-) RETURNS void
+CREATE OR REPLACE FUNCTION public.threadline_record_gone_v1(rules jsonb, relation regclass) RETURNS void
 LANGUAGE plpgsql SET row_security = off
 AS $$
 BEGIN
-    EXECUTE format('SELECT public.threadline_record_v1($1, $2, $3, $4, ''DELETE'', NULL, public.threadline_image_v1(t.*, $4), NULL, NULL, NULL) FROM ONLY %s t', relation)
-        USING target, target_schema, target_name, rules;
+    EXECUTE format('SELECT public.threadline_record_v1($1, NULL, NULL, NULL, ''DELETE'', NULL, NULL, NULL,
+        public.threadline_image_v1(t.*, $1), NULL, NULL, true) FROM ONLY %s t', relation) USING rules;
 END $$;
 
 -- TRUNCATE of a table is one line, or one for each row, or refused. A partition that is truncated alone would take rows away
 -- without a trace: refused.
-CREATE OR REPLACE FUNCTION public.threadline_truncate_v1(
-    target integer, target_schema text, target_name text, rules jsonb, relation regclass, moment text
-) RETURNS void
+CREATE OR REPLACE FUNCTION public.threadline_truncate_v1(rules jsonb, relation regclass, moment text) RETURNS void
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    root CONSTANT regclass := format('%I.%I', target_schema, target_name);
+    root CONSTANT regclass := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
     newest record;
 BEGIN
     IF rules ->> 'truncate' = 'refuse' THEN
         RAISE EXCEPTION 'threadline: TRUNCATE of % is refused', relation
             USING ERRCODE = 'insufficient_privilege', HINT = format('DELETE its rows: each is recorded. %s says truncate = refuse.', root);
     ELSIF moment = 'BEFORE' THEN
-        PERFORM public.threadline_record_gone_v1(target, target_schema, target_name, rules, relation);
+        PERFORM public.threadline_record_gone_v1(rules, relation);
     ELSIF relation = root THEN
-        PERFORM public.threadline_record_v1(target, target_schema, target_name, rules, 'TRUNCATE', NULL, NULL, NULL, NULL, NULL);
+        PERFORM public.threadline_record_v1(rules, NULL, NULL, NULL, 'TRUNCATE', NULL, NULL, NULL, NULL, NULL, NULL, true);
     ELSE
         -- Truncating the whole table fires the partitions' triggers too, after its own line was written.
         SELECT op, transaction_id INTO newest FROM public.audit_changes
-        WHERE table_id = target ORDER BY captured_at DESC, id DESC LIMIT 1;
+        WHERE table_id = (rules -> 'table_id')::integer ORDER BY captured_at DESC, id DESC LIMIT 1;
         IF newest.op IS DISTINCT FROM 'truncate' OR newest.transaction_id <> public.threadline_transaction_id_v1() THEN
             RAISE EXCEPTION 'threadline: TRUNCATE of partition % alone would not be recorded', relation
                 USING ERRCODE = 'feature_not_supported',
@@ -916,12 +961,13 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION
+    public.threadline_admit_v1(jsonb, oid, name, name, text, text),
     public.threadline_texts_v1(anyelement, text[]),
     public.threadline_image_v1(anyelement, jsonb),
     public.threadline_differences_v1(anyelement, anyelement),
-    public.threadline_settle_v1(anyelement, boolean, integer, text, text, jsonb),
-    public.threadline_record_gone_v1(integer, text, text, jsonb, regclass),
-    public.threadline_truncate_v1(integer, text, text, jsonb, regclass, text)
+    public.threadline_settle_v1(anyelement, boolean, jsonb),
+    public.threadline_record_gone_v1(jsonb, regclass),
+    public.threadline_truncate_v1(jsonb, regclass, text)
 FROM PUBLIC;
 
 -- What is looked up, and refused, when a table is captured.
@@ -1058,6 +1104,7 @@ LANGUAGE sql STABLE
 AS $$
     SELECT jsonb_strip_nulls(jsonb_build_object(
         'key', keys,
+        'key_deferrable', (SELECT true FROM pg_catalog.pg_index i WHERE i.indrelid = relation AND i.indisprimary AND NOT i.indimmediate),
         'key_column', CASE WHEN cardinality(keys) = 1 THEN keys[1] END,
         -- A virtual column has no value in a trigger.
         'exclude', nullif((SELECT coalesce(jsonb_agg(e ORDER BY e), '[]') FROM (
@@ -1192,8 +1239,6 @@ BEGIN
     END IF;
     SELECT array_agg(a.attname::text ORDER BY a.attname COLLATE "C") INTO known
     FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped;
-    bound := rules || public.threadline_bound_rules_v1(relation, keys, rules);
-
     -- The table keeps its entry, and with it its history, through renames: the trigger knows it, or a former name.
     SELECT * INTO registered FROM public.audit_tables t
     WHERE t.id = attached
@@ -1204,6 +1249,8 @@ BEGIN
         VALUES (catalog.schema, catalog.name, keys, fingerprint, 1) RETURNING * INTO registered;
     END IF;
     function_name := 'threadline_capture_' || registered.id;
+    bound := rules || public.threadline_bound_rules_v1(relation, keys, rules)
+        || jsonb_build_object('table_id', registered.id, 'table_schema', catalog.schema, 'table_name', catalog.name);
     SELECT t.tgrelid::regclass INTO holder FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
     WHERE p.proname = function_name AND p.pronamespace = 'public'::regnamespace
       AND pg_partition_root(t.tgrelid) IS DISTINCT FROM relation AND t.tgrelid <> relation LIMIT 1;
@@ -1222,16 +1269,9 @@ SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
 AS %L
 $function$, function_name, format($bound$
 DECLARE
-    table_id CONSTANT integer := %L;
-    table_schema CONSTANT text := %L;
-    table_name CONSTANT text := %L;
     rules CONSTANT jsonb := %L::jsonb;
-    known_columns CONSTANT text[] := %L::text[]; -- ordered by name
-    key_deferrable CONSTANT boolean := %L;
-BEGIN
-%s
-END $bound$, registered.id, catalog.schema, catalog.name, bound, known,
-        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = relation AND i.indisprimary AND NOT i.indimmediate), body));
+%s$bound$, bound, replace(body, ':known_columns', quote_literal(known) || '::text[]'))); -- no name and no value is in the body
+
     FOR wanted IN
         SELECT a.held_by, a.name FROM public.threadline_attached_v1(relation) a
         WHERE (a.held_by, a.name) NOT IN (SELECT t.held_by, t.name FROM public.threadline_triggers_v1(relation, rules) t)
@@ -1356,7 +1396,7 @@ BEGIN
     END IF;
     EXECUTE format('LOCK TABLE %s, %s IN ACCESS EXCLUSIVE MODE', parent, partition);
     FOR leaf IN SELECT l.relid FROM pg_partition_tree(partition) l WHERE l.isleaf LOOP
-        PERFORM public.threadline_record_gone_v1(audited.id, audited.table_schema, audited.table_name, audited.rules, leaf);
+        PERFORM public.threadline_record_gone_v1(audited.rules, leaf);
     END LOOP;
     EXECUTE format('ALTER TABLE %s DETACH PARTITION %s', parent, partition);
     FOR attached IN SELECT * FROM public.threadline_attached_v1(partition) LOOP
