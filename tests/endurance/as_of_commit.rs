@@ -117,7 +117,7 @@ fn a_moment_inside_a_transaction_excludes_all_of_it() {
 }
 
 /// Sealed before the moment and committed after it: what is known of the moment changes, and it wasn't settled. Fails
-/// when `threadline_append_v1` doesn't seal again for state '!'.
+/// when `threadline_record_v1` doesn't seal again for state '!'.
 #[test]
 fn an_unsettled_moment_may_change() {
     let _alone = alone();

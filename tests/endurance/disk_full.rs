@@ -47,7 +47,7 @@ fn folder(postgres: &ScratchPostgres, name: &str) -> PathBuf {
     folder
 }
 
-/// Fails when the error is swallowed, such as by `EXCEPTION WHEN OTHERS` around the insert in `threadline_append_v1`:
+/// Fails when the error is swallowed, such as by `EXCEPTION WHEN OTHERS` around the insert in `threadline_record_v1`:
 /// then the write succeeds, and the log lacks it.
 #[test]
 fn a_full_disk_fails_the_write() {
