@@ -1,9 +1,11 @@
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use crate::Error;
 use crate::account::Account;
@@ -25,11 +27,13 @@ const DEFAULTS: [&str; 7] = [
 #[derive(Debug)]
 #[must_use = "the server stops when this is dropped"]
 pub struct ScratchPostgres {
+    account: Account,
     binaries: Binaries,
     dir: PathBuf,
     /// Holds the server for as long as we hold its stdin. The standard library opens pipes
     /// close-on-exec, so that no other child of ours inherits our end and outlives us with it.
     keeper: Child,
+    answers: Mutex<BufReader<ChildStdout>>,
 }
 
 /// Settings of a cluster to start; made by [`ScratchPostgres::builder`].
@@ -80,6 +84,37 @@ impl ScratchPostgres {
     /// The folder with the socket, the log, and the data in `data`.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// A command that runs as the user that the server runs as, for programs that refuse root too.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        self.account.command(program)
+    }
+
+    /// Kills the server without any shutdown, if it still runs, and starts it again on the same
+    /// files, so that it recovers as after a crash of its processes.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not start again.
+    pub fn crash_and_restart(&self) -> Result<(), Error> {
+        // A restart that panicked elsewhere leaves nothing half-read that matters.
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let order = match self.keeper.stdin.as_ref() {
+            Some(mut stdin) => stdin.write_all(b"restart\n"),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        };
+        order.map_err(|source| Error::Spawn {
+            program: "/bin/sh".to_owned(),
+            account: self.account.suffix(),
+            source,
+        })?;
+        read_answer(&mut answers)
+            .map(drop)
+            .map_err(|output| Error::Start {
+                bin_dir: self.binaries.dir.clone(),
+                output,
+            })
     }
 
     /// What the server has logged so far.
@@ -138,23 +173,41 @@ impl Builder {
 
         let mut output = String::new();
         if let Some(stdout) = keeper.stdout.take() {
-            let mut stdout = BufReader::new(stdout);
-            // A failed read leaves no `ready` line, and is reported as that.
-            let _ = stdout.read_line(&mut output);
-            if let Some(dir) = output.strip_prefix("ready ") {
-                return Ok(ScratchPostgres {
-                    dir: PathBuf::from(dir.trim_end()),
-                    binaries,
-                    keeper,
-                });
+            let mut answers = BufReader::new(stdout);
+            match read_answer(&mut answers) {
+                Ok(dir) => {
+                    return Ok(ScratchPostgres {
+                        account,
+                        binaries,
+                        dir,
+                        keeper,
+                        answers: Mutex::new(answers),
+                    });
+                }
+                Err(said) => output = said,
             }
-            let _ = stdout.read_to_string(&mut output);
         }
         let _ = keeper.wait();
         Err(Error::Start {
             bin_dir: binaries.dir,
             output,
         })
+    }
+}
+
+/// The folder of a server that is ready, or else all that the keeper said before it ended.
+fn read_answer(answers: &mut BufReader<ChildStdout>) -> Result<PathBuf, String> {
+    let mut output = String::new();
+    loop {
+        let start = output.len();
+        match answers.read_line(&mut output) {
+            Ok(1..) => {}
+            // A failed read leaves no `ready` line, and is reported as that.
+            Ok(0) | Err(_) => return Err(output),
+        }
+        if let Some(dir) = output[start..].strip_prefix("ready ") {
+            return Ok(PathBuf::from(dir.trim_end()));
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 # Owns one scratch cluster from its first file to its last: `keeper.sh BIN BASE [postgres options]`.
 #
 # Prints `ready FOLDER` once the server accepts connections, or else why it does not. Then it
-# waits for the end of its stdin, a pipe whose other end only the process that started it holds:
-# however that process ends, the kernel closes the pipe, and the server and its files go.
+# reads its stdin, a pipe whose other end only the process that started it holds. A line kills
+# the server and starts it again on the same files, `ready` included. At the end of the pipe,
+# which the kernel closes however that process ends, the server and its files go.
 
 bin=$1 base=$2
 shift 2
@@ -23,26 +24,45 @@ give_up() {
 
 "$bin/initdb" -D "$data" -U postgres -A trust -E UTF8 --no-locale --no-sync </dev/null >"$log" 2>&1 ||
     give_up 'initdb failed:'
+: >"$log"
 
-"$bin/postgres" -D "$data" -k "$dir" "$@" </dev/null >"$log" 2>&1 &
-server=$!
+# The status line of postmaster.pid is what `pg_ctl` itself waits for; a killed server leaves the file behind.
+is_ready() {
+    [ "$(head -n 1 "$data/postmaster.pid" 2>/dev/null)" = $server ] && grep -q '^ready' "$data/postmaster.pid"
+}
 
-# The status line of postmaster.pid is what `pg_ctl` itself waits for.
+start() {
+    "$bin/postgres" -D "$data" -k "$dir" "$@" </dev/null >>"$log" 2>&1 &
+    server=$!
+    until is_ready; do
+        kill -0 $server 2>/dev/null || return
+        tries=$((tries - 1))
+        if [ $tries -eq 0 ]; then
+            kill -KILL $server
+            wait $server
+            give_up 'the server was not ready after a minute:'
+        fi
+        sleep 0.01
+    done
+    echo "ready $dir"
+}
+
 tries=6000
-until grep -qs '^ready' "$data/postmaster.pid"; do
-    kill -0 $server 2>/dev/null || give_up 'the server ended while it was starting:'
-    tries=$((tries - 1))
-    if [ $tries -eq 0 ]; then
-        kill -KILL $server
-        wait $server
-        give_up 'the server was not ready after a minute:'
-    fi
-    sleep 0.01
+start "$@" || give_up 'the server ended while it was starting:'
+# Some shells say here that a process which they wait for was killed.
+exec 2>/dev/null
+while read -r _; do
+    kill -KILL $server
+    wait $server
+    tries=6000
+    # It does not start while processes of its predecessor are at the shared memory.
+    until start "$@"; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || give_up 'the server did not start again:'
+        sleep 0.01
+    done
 done
-
-echo "ready $dir"
-read -r _
 # An immediate shutdown: nothing is worth a checkpoint.
-kill -QUIT $server 2>/dev/null
+kill -QUIT $server
 wait $server
 rm -rf "$dir"

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 
 use scratch_postgres::{Error, ScratchPostgres};
@@ -53,6 +53,35 @@ fn url_names_any_role_and_database() {
         ),
         "o'neil@work in 50% ä"
     );
+}
+
+#[test]
+fn files_outlive_a_crash() {
+    let postgres = ScratchPostgres::builder()
+        .setting("synchronous_commit", "on")
+        .start()
+        .unwrap();
+    let query = |sql| psql(&postgres, &postgres.url("postgres"), sql);
+    query("CREATE TABLE survivors AS SELECT 1 AS n");
+    let started = query("SELECT pg_postmaster_start_time()");
+    for n in ["2", "3"] {
+        postgres.crash_and_restart().unwrap();
+        query("UPDATE survivors SET n = n + 1");
+        assert_eq!(query("SELECT n FROM survivors"), n);
+    }
+    assert_ne!(query("SELECT pg_postmaster_start_time()"), started);
+    assert!(postgres.log().contains("automatic recovery in progress"));
+    let dir = postgres.dir().to_owned();
+    drop(postgres);
+    assert!(!dir.exists());
+}
+
+#[test]
+fn commands_run_as_the_servers_user() {
+    let postgres = ScratchPostgres::start().unwrap();
+    let user = postgres.command("id").arg("-u").output().unwrap();
+    let owner = fs::metadata(postgres.dir()).unwrap().uid().to_string();
+    assert_eq!(String::from_utf8_lossy(&user.stdout).trim(), owner);
 }
 
 #[test]

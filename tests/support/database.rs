@@ -1,57 +1,61 @@
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel_migrations::MigrationHarness;
-use scratch_postgres::ScratchPostgres;
+use scratch_postgres::{Builder, ScratchPostgres};
 use threadline::Definition;
 use threadline::capture::{CapturePlan, Storage, base};
 
 use crate::mutation;
 
 /// The cluster of this test process. `max_prepared_transactions` is for the two-phase tests.
-pub fn postgres() -> &'static ScratchPostgres {
-    static POSTGRES: OnceLock<ScratchPostgres> = OnceLock::new();
+pub fn postgres() -> &'static Arc<ScratchPostgres> {
+    static POSTGRES: OnceLock<Arc<ScratchPostgres>> = OnceLock::new();
     POSTGRES.get_or_init(|| {
-        let postgres = ScratchPostgres::builder()
-            .setting("max_prepared_transactions", "10")
-            .start()
-            .unwrap_or_else(|error| panic!("{error}"));
-        // One by one, because CREATE DATABASE refuses the transaction that a batch is.
-        let mut superuser = connect(&postgres.url("postgres"));
-        for sql in [
-            "CREATE ROLE tl_owner LOGIN",
-            "CREATE ROLE tl_app LOGIN",
-            "CREATE ROLE tl_auditor LOGIN",
-            "CREATE ROLE threadline_reader",
-            "CREATE ROLE threadline_retention",
-            "GRANT threadline_reader TO tl_auditor",
-            "CREATE DATABASE audited OWNER tl_owner",
-        ] {
-            superuser
-                .batch_execute(sql)
-                .expect("a new cluster has none of these");
-        }
-        let mut owner = connect(&postgres.url_as("tl_owner", "audited"));
-        if std::env::var_os(mutation::VARIABLE).is_some() {
-            let broken = mutation::installed(base::up_sql(&Storage::default(), None));
-            owner
-                .batch_execute(&broken)
-                .expect("a mutation is still SQL");
-        } else {
-            owner
-                .run_pending_migrations(threadline::MIGRATIONS)
-                .expect("the audit schema installs into an empty database");
-        }
-        postgres
+        cluster(ScratchPostgres::builder().setting("max_prepared_transactions", "10"))
     })
+}
+
+/// Starts a further cluster, with the roles of the contract and the template that test databases are copied from.
+#[must_use]
+pub fn cluster(builder: Builder) -> Arc<ScratchPostgres> {
+    let postgres = builder.start().unwrap_or_else(|error| panic!("{error}"));
+    // One by one, because CREATE DATABASE refuses the transaction that a batch is.
+    let mut superuser = connect(&postgres.url("postgres"));
+    for sql in [
+        "CREATE ROLE tl_owner LOGIN",
+        "CREATE ROLE tl_app LOGIN",
+        "CREATE ROLE tl_auditor LOGIN",
+        "CREATE ROLE threadline_reader",
+        "CREATE ROLE threadline_retention",
+        "GRANT threadline_reader TO tl_auditor",
+        "CREATE DATABASE audited OWNER tl_owner",
+    ] {
+        superuser
+            .batch_execute(sql)
+            .expect("a new cluster has none of these");
+    }
+    let mut owner = connect(&postgres.url_as("tl_owner", "audited"));
+    if std::env::var_os(mutation::VARIABLE).is_some() {
+        let broken = mutation::installed(base::up_sql(&Storage::default(), None));
+        owner
+            .batch_execute(&broken)
+            .expect("a mutation is still SQL");
+    } else {
+        owner
+            .run_pending_migrations(threadline::MIGRATIONS)
+            .expect("the audit schema installs into an empty database");
+    }
+    Arc::new(postgres)
 }
 
 /// A database of its own for one test, with the audit schema installed by `tl_owner`. Three roles use it: `tl_owner`
 /// owns the tables and the log, `tl_app` writes to what it is granted, `tl_auditor` reads the log.
 #[derive(Debug)]
 pub struct TestDb {
+    postgres: Arc<ScratchPostgres>,
     name: String,
 }
 
@@ -63,24 +67,44 @@ impl TestDb {
         reason = "making a database is no default"
     )]
     pub fn new() -> Self {
-        Self::from_template("audited")
+        Self::on(postgres())
+    }
+
+    /// A copy of the migrated template on another [`cluster`].
+    #[must_use]
+    pub fn on(postgres: &Arc<ScratchPostgres>) -> Self {
+        Self::from_template(postgres, "audited")
     }
 
     /// A database without the audit schema.
     #[must_use]
     pub fn empty() -> Self {
-        Self::from_template("template0")
+        Self::empty_on(postgres())
     }
 
-    fn from_template(template: &str) -> Self {
+    /// A database without the audit schema on another [`cluster`].
+    #[must_use]
+    pub fn empty_on(postgres: &Arc<ScratchPostgres>) -> Self {
+        Self::from_template(postgres, "template0")
+    }
+
+    fn from_template(postgres: &Arc<ScratchPostgres>, template: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        connect(&postgres().url("postgres"))
+        connect(&postgres.url("postgres"))
             .batch_execute(&format!(
                 "CREATE DATABASE {name} TEMPLATE {template} OWNER tl_owner"
             ))
             .expect("databases can be created from the template");
-        Self { name }
+        Self {
+            postgres: Arc::clone(postgres),
+            name,
+        }
+    }
+
+    /// The cluster it is in.
+    pub fn postgres(&self) -> &ScratchPostgres {
+        &self.postgres
     }
 
     /// Its name.
@@ -92,7 +116,7 @@ impl TestDb {
     /// The URL for a role.
     #[must_use]
     pub fn url(&self, role: &str) -> String {
-        postgres().url_as(role, &self.name)
+        self.postgres.url_as(role, &self.name)
     }
 
     /// A connection as the owner of the tables and of the log.

@@ -1,10 +1,13 @@
 //! What the integration tests share: a private PostgreSQL, a database for each test, and the roles of the contract.
 
 mod database;
+pub mod log;
 pub mod mutation;
+mod programs;
 mod rows;
 
-pub use database::{TestDb, postgres};
+pub use database::{TestDb, cluster, postgres};
+pub use programs::{program, run, skip};
 pub use rows::{execute, rows, try_execute, value};
 
 /// The README's code, compiled: here, because it connects with libpq, which the library doesn't link.

@@ -246,7 +246,7 @@ fn c20_no_canary_in_errors_and_in_the_servers_log() {
         db.create(&format!("ALTER TABLE nests RENAME {back}"));
     }
     db.create("ALTER TABLE nests RENAME TO homes");
-    refused(&mut app, "UPDATE homes SET m = x");
+    refused(&mut app, "UPDATE homes SET m = x || x");
 
     // The control: PostgreSQL prints the failing row of the log, and what isn't redacted is in it.
     assert_redacted(&db, &postgres().log(), "the server's log");

@@ -32,4 +32,5 @@ mod c32_names;
 mod c34_migrations;
 mod c35_refusals;
 mod c36_versions;
-mod log;
+
+use threadline_tests::log;

@@ -2,7 +2,6 @@
 
 mod commands;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -198,11 +197,9 @@ fn binary() -> Option<PathBuf> {
         .map(|name| tools.join(name).join("bin/diesel"))
         .rfind(|binary| binary.is_file());
     if built.is_none() {
-        let missing =
-            "no diesel command line; `script/test` builds it, THREADLINE_DIESEL_BIN names another";
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "{missing}");
-        // Past the test harness, which keeps what passing tests print to itself.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: {missing}");
+        threadline_tests::skip(
+            "no diesel command line; `script/test` builds it, THREADLINE_DIESEL_BIN names another",
+        );
     }
     built
 }
