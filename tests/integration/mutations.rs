@@ -49,6 +49,7 @@ fn every_mutation_changes_something() {
 
 #[test]
 #[ignore = "runs a process for each mutation; script/test --ci asks for it"]
+#[expect(clippy::print_stdout, reason = "the run prints the table")]
 fn every_mutation_is_killed() {
     let mutations = all();
     assert!(mutations.len() >= 30, "only {} mutations", mutations.len());
