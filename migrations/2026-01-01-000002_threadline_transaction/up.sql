@@ -80,13 +80,10 @@ DECLARE
     stored jsonb;
     known text := coalesce(current_setting('threadline.open', true), '');
     state text;
+    mark text; -- assigned, because PERFORM costs a query
 BEGIN
-    IF NOT nested AND starts_with(known, tx::text || '-' || setting || E'\x01') THEN
-        PERFORM set_config('threadline.open', tx::text || '-' || setting || E'\x01' || coalesce(command, ''), true);
-        RETURN '-';
-    END IF;
     -- Neither open nor sealed: the seal, if it fires with this statement, leaves its mark on it.
-    PERFORM set_config('threadline.open', '?', true);
+    mark := set_config('threadline.open', '?', true);
     INSERT INTO public.audit_transactions
         (id, txid, occurred_at, source, meta, actor_ref, action_id, request_id, correlation_id, job_id,
          session_user_name, role_name, application_name, client_address)
@@ -121,7 +118,7 @@ BEGIN
             RETURN '!';
         END IF;
     END IF;
-    PERFORM set_config('threadline.open', tx::text || state || setting
+    mark := set_config('threadline.open', tx::text || state || setting
         || CASE state WHEN '-' THEN E'\x01' || coalesce(command, '') ELSE '' END, true);
     RETURN state;
 END $$;
@@ -153,6 +150,7 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     stack text;
+    nested boolean;
 BEGIN
     IF required IS NOT NULL THEN
         PERFORM public.threadline_require_actor_v1(tx, setting, required, target_schema || '.' || target_name);
@@ -165,18 +163,25 @@ BEGIN
     -- A function may write in the middle of a statement as a trigger may: UPDATE … RETURNING f(id). For a statement of the
     -- client's own, the capture function is the last line.
     GET DIAGNOSTICS stack = PG_CONTEXT;
-    RETURN public.threadline_open_v1(tx, setting, command,
-        pg_trigger_depth() > 1 OR stack LIKE E'%.threadline\\_capture\\_%\n%');
+    nested := pg_trigger_depth() > 1 OR stack LIKE E'%.threadline\\_capture\\_%\n%';
+    IF NOT nested AND starts_with(known, tx::text || '-' || setting || E'\x01') THEN
+        -- Assigned, because PERFORM costs a query.
+        stack := set_config('threadline.open', tx::text || '-' || setting || E'\x01' || coalesce(command, ''), true);
+        RETURN '-';
+    END IF;
+    RETURN public.threadline_open_v1(tx, setting, command, nested);
 END $$;
 
 -- The commit seal. It runs when the transaction commits, so committed_at is within the commit itself.
 CREATE OR REPLACE FUNCTION public.threadline_seal_v1() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    mark text;
 BEGIN
     INSERT INTO public.audit_commits (transaction_id, occurred_at, committed_at) VALUES (NEW.id, NEW.occurred_at, clock_timestamp());
     -- What is captured from now on doesn't find the transaction open, and seals it again.
-    PERFORM set_config('threadline.open', '', true);
+    mark := set_config('threadline.open', '', true);
     RETURN NULL;
 END $$;
 

@@ -204,7 +204,7 @@ fn c13_a_trigger_that_resets_the_session() {
     }
 }
 
-/// Fails if threadline_open_v1 takes the state '-' for one of nested events too, without `NOT nested AND`.
+/// Fails if threadline_enter_v1 takes the state '-' for one of nested events too, without `NOT nested AND`.
 #[test]
 fn c13_a_transaction_that_had_captured_before() {
     for name in NAMES {
