@@ -105,10 +105,13 @@ fn installed() -> Vec<String> {
         .or_else(|| Some(env::home_dir()?.join(".cache")))
         .filter(|dir| dir.is_absolute())
         .map(|dir| format!("{}/threadline/postgres/*/bin", dir.display()));
+    // Of root's own folders, the account of the server can enter none.
+    let of_root = "/var/cache/threadline/postgres/*/bin".to_owned();
     INSTALLED
         .map(str::to_owned)
         .into_iter()
         .chain(cache)
+        .chain([of_root])
         .collect()
 }
 

@@ -24,7 +24,8 @@
 //! The folder that the environment variable `THREADLINE_PG_BIN` names, and no other if it is set.
 //! Otherwise the first that holds `initdb` and `postgres`: a folder of `PATH`, the answer of
 //! `pg_config --bindir`, or the newest version among the folders that packages of Debian, Red Hat,
-//! Homebrew and Postgres.app install to and `$XDG_CACHE_HOME/threadline/postgres/*/bin`.
+//! Homebrew and Postgres.app install to and those that `script/postgres` fetched:
+//! `$XDG_CACHE_HOME/threadline/postgres/*/bin`, or root's `/var/cache/threadline/postgres/*/bin`.
 //!
 //! # As root
 //!
