@@ -11,7 +11,8 @@ use diesel::result::{DatabaseErrorKind, Error};
 use diesel::sql_types::Timestamptz;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use threadline::{AsOf, Snapshot, prelude::*};
+use proptest::sample::select;
+use threadline::{AsOf, Definition, Level, Snapshot, prelude::*};
 use threadline_tests::TestDb;
 
 use truth::{Moment, State, Truth, Version};
@@ -28,9 +29,48 @@ diesel::table! {
     }
 }
 
-const CREATE: &str =
-    "CREATE TABLE items (id bigint PRIMARY KEY, at timestamptz, done boolean NOT NULL, extra jsonb,
-    label text NOT NULL, price numeric)";
+/// How the table is made and captured. History is the same for all of them.
+#[derive(Debug, Clone, Copy)]
+enum Variant {
+    Row,
+    Statement,
+    /// A key change moves the row to another partition.
+    Partitioned,
+    /// Reads take a column from earlier changes.
+    OnChange(Level),
+}
+
+impl Variant {
+    const ALL: [Self; 5] = [
+        Self::Row,
+        Self::Statement,
+        Self::Partitioned,
+        Self::OnChange(Level::Row),
+        Self::OnChange(Level::Statement),
+    ];
+
+    fn create(self) -> String {
+        let columns = "id bigint PRIMARY KEY, at timestamptz, done boolean NOT NULL, extra jsonb,
+            label text NOT NULL, price numeric";
+        match self {
+            Self::Partitioned => format!(
+                "CREATE TABLE items ({columns}) PARTITION BY LIST (id);
+                 CREATE TABLE items_1 PARTITION OF items FOR VALUES IN (1);
+                 CREATE TABLE items_other PARTITION OF items DEFAULT"
+            ),
+            _ => format!("CREATE TABLE items ({columns})"),
+        }
+    }
+
+    fn definition(self) -> Definition {
+        let definition = Item::DEFINITION;
+        match self {
+            Self::Row | Self::Partitioned => definition,
+            Self::Statement => definition.level(Level::Statement),
+            Self::OnChange(level) => definition.level(level).on_change(&["extra", "label"]),
+        }
+    }
+}
 
 #[derive(Debug, Clone, Queryable, Selectable, Insertable, Audited)]
 #[diesel(table_name = items)]
@@ -123,13 +163,13 @@ fn as_of(auditor: &mut PgConnection, key: i64, moment: DateTime<Utc>) -> State {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, max_shrink_iters: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn history_and_as_of_equal_the_model(work in vec(work::any(), 1..10)) {
+    fn history_and_as_of_equal_the_model(variant in select(Variant::ALL.as_slice()), work in vec(work::any(), 1..10)) {
         let db = TestDb::new();
-        db.create(CREATE);
-        db.capture("items", Item::DEFINITION);
+        db.create(&variant.create());
+        db.capture("items", variant.definition());
         let mut run = Run {
             app: db.app(),
             truth: Truth::default(),

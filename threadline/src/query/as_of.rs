@@ -176,7 +176,7 @@ where
         out.push_sql(" AS timestamptz)) AS tl_a");
         push_decoded::<M>(
             &mut out,
-            "CASE WHEN tl_a.outcome = 'found' THEN (tl_a.change).data_after END",
+            "CASE WHEN tl_a.outcome = 'found' THEN threadline_whole(tl_a.change) END",
         )
     }
 }
