@@ -4,7 +4,7 @@ mod truth;
 mod work;
 
 use bigdecimal::BigDecimal;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error};
@@ -153,6 +153,16 @@ fn recorded(auditor: &mut PgConnection, key: i64) -> Vec<Version> {
     versions.collect()
 }
 
+/// When each change of a key was written, oldest first.
+fn written(auditor: &mut PgConnection, key: i64) -> Vec<DateTime<Utc>> {
+    let history = Item::history(key).load(auditor).unwrap();
+    history
+        .iter()
+        .rev()
+        .map(|change| change.captured_at)
+        .collect()
+}
+
 fn as_of(auditor: &mut PgConnection, key: i64, moment: DateTime<Utc>) -> State {
     match Item::as_of(key, moment).get_result(auditor).unwrap() {
         AsOf::Found { row, .. } => State::Found(row.image()),
@@ -186,6 +196,12 @@ proptest! {
         let mut auditor = db.auditor();
         for key in KEYS {
             prop_assert_eq!(recorded(&mut auditor, key), run.truth.versions(key), "history of {}", key);
+            for (index, moment) in written(&mut auditor, key).into_iter().enumerate() {
+                let before = as_of(&mut auditor, key, moment - TimeDelta::microseconds(1));
+                prop_assert_eq!(before, run.truth.state_after(key, index), "{} before change {}", key, index);
+                let then = as_of(&mut auditor, key, moment);
+                prop_assert_eq!(then, run.truth.state_after(key, index + 1), "{} at change {}", key, index);
+            }
             for (index, moment) in run.moments.iter().enumerate() {
                 let expected = run.truth.state(key, Moment(index));
                 prop_assert_eq!(as_of(&mut auditor, key, *moment), expected, "{} as of moment {}", key, index);

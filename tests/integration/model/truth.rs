@@ -64,8 +64,15 @@ impl Truth {
     }
 
     pub fn state(&self, key: i64, moment: Moment) -> State {
-        let mut versions = self.versions.get(&key).into_iter().flatten().rev();
-        match versions.find(|(at, _)| *at <= moment) {
+        let versions = self.versions.get(&key).map_or(&[][..], Vec::as_slice);
+        let count = versions.iter().take_while(|(at, _)| *at <= moment).count();
+        self.state_after(key, count)
+    }
+
+    /// The state after the first so many versions of a key.
+    pub fn state_after(&self, key: i64, count: usize) -> State {
+        let versions = self.versions.get(&key).map_or(&[][..], Vec::as_slice);
+        match versions[..count].last() {
             None => State::NotYetCreated,
             Some((_, version)) => match (version.op, &version.row) {
                 (Op::Insert | Op::Update, Some(row)) => State::Found(row.clone()),
