@@ -53,7 +53,10 @@ fn help_is_on_the_output_and_no_failure() {
           --mask <COLUMNS>            Columns stored as the placeholder
           --mask-placeholder <TEXT>   What stands for a masked value [default: [REDACTED]]
           --ignore-only <COLUMNS>     Columns whose changes alone are not recorded
+          --on-change <COLUMNS>       Columns stored only when they change
           --require-actor[=<WHO>]     Refuse writes without an actor; `known` refuses anonymous ones too [possible values: any, known]
+          --level <LEVEL>             What fires capture: each row, or each statement [default: row] [possible values: row, statement]
+          --truncate <WHAT>           What TRUNCATE leaves: one line, a delete for each row, or a refusal [default: marker] [possible values: marker, rows, refuse]
 
     Output:
           --migration-dir <DIR>  The migrations directory [default: what Diesel's command line takes]
