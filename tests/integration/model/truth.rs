@@ -4,28 +4,12 @@ use std::collections::BTreeMap;
 
 use threadline::Op;
 
-use super::Item;
+use super::table::{Image, Item};
 use super::work::{Rows, Statement};
 
 /// How many times the clock was read before. A statement comes after the moments with a smaller number.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Moment(pub usize);
-
-/// A row, each value as text that tells apart what `==` doesn't: 1.0 from 1.00.
-pub type Image = BTreeMap<&'static str, String>;
-
-impl Item {
-    pub fn image(&self) -> Image {
-        BTreeMap::from([
-            ("at", format!("{:?}", self.at)),
-            ("done", format!("{:?}", self.done)),
-            ("extra", format!("{:?}", self.extra)),
-            ("id", format!("{:?}", self.id)),
-            ("label", format!("{:?}", self.label)),
-            ("price", format!("{:?}", self.price)),
-        ])
-    }
-}
 
 /// What a statement did to a key.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +33,14 @@ pub enum State {
 pub struct Truth {
     table: BTreeMap<i64, Item>,
     versions: BTreeMap<i64, Vec<(Moment, Version)>>,
+}
+
+/// A key as it was.
+#[derive(Debug)]
+pub struct Kept {
+    pub key: i64,
+    row: Option<Item>,
+    versions: Vec<(Moment, Version)>,
 }
 
 impl Truth {
@@ -79,6 +71,23 @@ impl Truth {
                 _ => State::Deleted,
             },
         }
+    }
+
+    /// What is known of a key, to be restored when a transaction rolls back that others have written beside.
+    pub fn keep(&self, key: i64) -> Kept {
+        Kept {
+            key,
+            row: self.table.get(&key).cloned(),
+            versions: self.versions.get(&key).cloned().unwrap_or_default(),
+        }
+    }
+
+    pub fn restore(&mut self, kept: Kept) {
+        match kept.row {
+            Some(row) => self.table.insert(kept.key, row),
+            None => self.table.remove(&kept.key),
+        };
+        self.versions.insert(kept.key, kept.versions);
     }
 
     /// Does what the statement does. `false` if it would give two rows one key: then the model is void.

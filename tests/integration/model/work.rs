@@ -1,19 +1,15 @@
 //! The work: statements as Diesel runs them, and how to make them up.
 
-use bigdecimal::BigDecimal;
-use chrono::DateTime;
 use diesel::prelude::*;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use proptest::sample::select;
-use serde_json::{Value, json};
 
-use super::{Item, KEYS, items};
+use super::table::{Item, Values, item, items, key, values};
 
 #[derive(Debug, Clone)]
 pub enum Work {
-    Statement(Statement),
+    Statement(Box<Statement>),
     Savepoint { work: Vec<Work>, keep: bool },
 }
 
@@ -38,11 +34,7 @@ pub enum Rows {
 #[derive(Debug, Clone)]
 pub struct Edit {
     pub id: Option<i64>,
-    at: Option<Option<DateTime<chrono::Utc>>>,
-    done: Option<bool>,
-    extra: Option<Option<Value>>,
-    label: Option<String>,
-    price: Option<Option<BigDecimal>>,
+    values: Values,
 }
 
 impl Rows {
@@ -57,27 +49,42 @@ impl Rows {
 
 impl Edit {
     pub fn apply(&self, row: Item) -> Item {
+        let id = self.id.unwrap_or(row.id);
         Item {
-            id: self.id.unwrap_or(row.id),
-            at: self.at.unwrap_or(row.at),
-            done: self.done.unwrap_or(row.done),
-            extra: self.extra.clone().unwrap_or(row.extra),
-            label: self.label.clone().unwrap_or(row.label),
-            price: self.price.clone().unwrap_or(row.price),
+            id,
+            ..self.values.apply(row)
+        }
+    }
+}
+
+impl Work {
+    /// Whether it may read or write a row under this key.
+    pub fn touches(&self, key: i64) -> bool {
+        match self {
+            Self::Statement(statement) => statement.touches(key),
+            Self::Savepoint { work, .. } => work.iter().any(|work| work.touches(key)),
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.id.is_none()
-            && self.at.is_none()
-            && self.done.is_none()
-            && self.extra.is_none()
-            && self.label.is_none()
-            && self.price.is_none()
+    /// Whether nobody else may have the table in use.
+    pub fn is_exclusive(&self) -> bool {
+        match self {
+            Self::Statement(statement) => matches!(**statement, Statement::Truncate),
+            Self::Savepoint { work, .. } => work.iter().any(Self::is_exclusive),
+        }
     }
 }
 
 impl Statement {
+    fn touches(&self, key: i64) -> bool {
+        match self {
+            Self::Insert(new) | Self::Upsert(new) => new.id == key,
+            Self::Update(rows, edit) => rows.has(key) || edit.id == Some(key),
+            Self::Delete(rows) => rows.has(key),
+            Self::Truncate => true,
+        }
+    }
+
     pub fn execute(&self, conn: &mut PgConnection) -> QueryResult<usize> {
         match self {
             Self::Insert(new) => diesel::insert_into(items::table).values(new).execute(conn),
@@ -85,23 +92,10 @@ impl Statement {
                 .values(new)
                 .on_conflict(items::id)
                 .do_update()
-                .set((
-                    items::at.eq(new.at),
-                    items::done.eq(new.done),
-                    items::extra.eq(&new.extra),
-                    items::label.eq(&new.label),
-                    items::price.eq(&new.price),
-                ))
+                .set(new.values())
                 .execute(conn),
             Self::Update(rows, edit) => {
-                let set = (
-                    edit.id.map(|id| items::id.eq(id)),
-                    edit.at.map(|at| items::at.eq(at)),
-                    edit.done.map(|done| items::done.eq(done)),
-                    edit.extra.as_ref().map(|extra| items::extra.eq(extra)),
-                    edit.label.as_ref().map(|label| items::label.eq(label)),
-                    edit.price.as_ref().map(|price| items::price.eq(price)),
-                );
+                let set = (edit.id.map(|id| items::id.eq(id)), &edit.values);
                 match *rows {
                     Rows::One(id) => diesel::update(items::table.find(id)).set(set).execute(conn),
                     Rows::UpTo(last) => diesel::update(items::table.filter(items::id.le(last)))
@@ -124,9 +118,10 @@ impl Statement {
 
 /// A statement, or a savepoint with up to two more inside it.
 pub fn any() -> impl Strategy<Value = Work> {
-    let statement = statement().prop_map(Work::Statement);
+    let statement = statement().prop_map(|statement| Work::Statement(Box::new(statement)));
     statement.prop_recursive(3, 12, 4, |work| {
-        (vec(work, 0..5), any_bool()).prop_map(|(work, keep)| Work::Savepoint { work, keep })
+        (vec(work, 0..5), proptest::bool::ANY)
+            .prop_map(|(work, keep)| Work::Savepoint { work, keep })
     })
 }
 
@@ -140,10 +135,6 @@ fn statement() -> impl Strategy<Value = Statement> {
     ]
 }
 
-fn key() -> impl Strategy<Value = i64> {
-    select(KEYS.as_slice())
-}
-
 fn rows() -> impl Strategy<Value = Rows> {
     prop_oneof![
         4 => key().prop_map(Rows::One),
@@ -152,73 +143,10 @@ fn rows() -> impl Strategy<Value = Rows> {
     ]
 }
 
-/// Few values, so that many an update changes nothing or a part.
-fn item() -> impl Strategy<Value = Item> {
-    (key(), at(), any_bool(), extra(), label(), price()).prop_map(
-        |(id, at, done, extra, label, price)| Item {
-            id,
-            at,
-            done,
-            extra,
-            label,
-            price,
-        },
-    )
-}
-
 fn edit() -> impl Strategy<Value = Edit> {
-    (
-        option::weighted(0.2, key()),
-        option::weighted(0.3, at()),
-        option::weighted(0.3, any_bool()),
-        option::weighted(0.3, extra()),
-        option::weighted(0.3, label()),
-        option::weighted(0.3, price()),
-    )
-        .prop_map(|(id, at, done, extra, label, price)| Edit {
-            id,
-            at,
-            done,
-            extra,
-            label,
-            price,
+    (option::weighted(0.2, key()), values())
+        .prop_map(|(id, values)| Edit { id, values })
+        .prop_filter("an UPDATE sets something", |edit| {
+            edit.id.is_some() || !edit.values.is_empty()
         })
-        .prop_filter("an UPDATE sets something", |edit| !edit.is_empty())
-}
-
-fn any_bool() -> impl Strategy<Value = bool> {
-    proptest::bool::ANY
-}
-
-fn at() -> impl Strategy<Value = Option<DateTime<chrono::Utc>>> {
-    select(vec![
-        None,
-        Some(-62_135_596_800_000_000),
-        Some(1_700_000_000_123_456),
-    ])
-    .prop_map(|micros| DateTime::from_timestamp_micros(micros?))
-}
-
-/// No jsonb `null`: the log doesn't tell it from NULL.
-fn extra() -> impl Strategy<Value = Option<Value>> {
-    select(vec![
-        None,
-        Some(json!({})),
-        Some(json!({"a": [1, null, "ü\"\\"], "b": {"c": false}})),
-        Some(json!("text")),
-    ])
-}
-
-fn label() -> impl Strategy<Value = String> {
-    select(vec!["", "a", "ä'b\"c\\d\n{}", "null"]).prop_map(str::to_owned)
-}
-
-fn price() -> impl Strategy<Value = Option<BigDecimal>> {
-    select(vec![
-        None,
-        Some("1.0"),
-        Some("1.00"),
-        Some("-12345678901234567890.000012345"),
-    ])
-    .prop_map(|price| price.map(|price| price.parse().unwrap()))
 }
