@@ -110,7 +110,8 @@ AS $$
 $$;
 
 -- Whether a type is stored as its text, because JSON would lose some of it: it has a cast to json that makes something else
--- of it, as hstore does, or is made of such a type.
+-- of it, as hstore does, or is made of such a type; or it is made of arrays of JSON, whose own arrays would become further
+-- dimensions.
 CREATE OR REPLACE FUNCTION public.threadline_as_text_v1(type oid) RETURNS boolean
 LANGUAGE sql STABLE
 AS $$
@@ -124,6 +125,7 @@ AS $$
     )
     SELECT EXISTS (SELECT FROM part JOIN pg_catalog.pg_cast c ON c.castsource = part.oid
                    WHERE c.casttarget = 'json'::regtype AND part.oid >= 16384)
+        OR EXISTS (SELECT FROM part WHERE part.oid = ANY ('{json[],jsonb[]}'::regtype[]))
 $$;
 
 -- What only the catalog knows of how a table is captured; see threadline_record_v1.

@@ -31,6 +31,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     guarded regclass;
+    partition regclass;
 BEGIN
     FOR guarded IN
         SELECT coalesce(p.relid, t.relation)
@@ -39,6 +40,13 @@ BEGIN
         ORDER BY p.level NULLS FIRST
     LOOP
         IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = guarded AND tgname = 'threadline_guard') THEN
+            -- A table that became a partition has a guard of its own, and gets that of the whole table instead.
+            FOR partition IN
+                SELECT t.tgrelid FROM pg_partition_tree(guarded) p JOIN pg_trigger t ON t.tgrelid = p.relid
+                WHERE t.tgname = 'threadline_guard' AND t.tgparentid = 0
+            LOOP
+                EXECUTE format('DROP TRIGGER threadline_guard ON %s', partition);
+            END LOOP;
             EXECUTE format('CREATE TRIGGER threadline_guard BEFORE UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION public.threadline_guard_v1()', guarded);
         END IF;
         IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = guarded AND tgname = 'threadline_guard_truncate') THEN

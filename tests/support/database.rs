@@ -28,9 +28,13 @@ pub fn cluster(builder: Builder) -> Arc<ScratchPostgres> {
         "CREATE ROLE tl_owner LOGIN",
         "CREATE ROLE tl_app LOGIN",
         "CREATE ROLE tl_auditor LOGIN",
+        "CREATE ROLE tl_operator LOGIN",
         "CREATE ROLE threadline_reader",
         "CREATE ROLE threadline_retention",
+        "CREATE ROLE threadline_bypass",
         "GRANT threadline_reader TO tl_auditor",
+        "GRANT threadline_bypass TO tl_operator",
+        "GRANT tl_app TO tl_operator",
         "CREATE DATABASE audited OWNER tl_owner",
     ] {
         superuser
@@ -51,8 +55,9 @@ pub fn cluster(builder: Builder) -> Arc<ScratchPostgres> {
     Arc::new(postgres)
 }
 
-/// A database of its own for one test, with the audit schema installed by `tl_owner`. Three roles use it: `tl_owner`
-/// owns the tables and the log, `tl_app` writes to what it is granted, `tl_auditor` reads the log.
+/// A database of its own for one test, with the audit schema installed by `tl_owner`. Its roles: `tl_owner` owns the
+/// tables and the log, `tl_app` writes to what it is granted, `tl_auditor` reads the log, and `tl_operator` may act as
+/// `tl_app` and switch capture off.
 #[derive(Debug)]
 pub struct TestDb {
     postgres: Arc<ScratchPostgres>,

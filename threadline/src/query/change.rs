@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::Op;
 use super::columns::{ChangeSql, TransactionSql};
+use super::fields::Fields;
 use crate::record::ActorRef;
 
 /// One captured change of a row of `M`, with the transaction that it was part of.
@@ -35,7 +36,7 @@ pub struct Change<M> {
     /// The columns that changed.
     pub changed_fields: Option<Vec<String>>,
     /// Values before the change, by column. `serde_json` reads numbers as `f64` unless its feature `arbitrary_precision`
-    /// is on: the log itself has every digit.
+    /// is on: the log itself has every digit. A value with a number beyond `f64` is a string of its JSON text.
     pub changed_from: Option<serde_json::Value>,
     /// When the row was written, by the server's clock.
     pub captured_at: DateTime<Utc>,
@@ -184,7 +185,7 @@ type ChangeRow = (
     Uuid,
     Op,
     Option<Vec<String>>,
-    Option<serde_json::Value>,
+    Option<Fields>,
     DateTime<Utc>,
     Vec<String>,
     Vec<String>,
@@ -217,7 +218,7 @@ where
             transaction_id,
             op,
             changed_fields,
-            changed_from,
+            changed_from: changed_from.map(|fields| fields.0),
             captured_at,
             redacted,
             omitted,

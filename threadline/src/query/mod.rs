@@ -3,6 +3,7 @@
 mod as_of;
 mod change;
 mod columns;
+mod fields;
 mod history;
 mod key;
 mod op;

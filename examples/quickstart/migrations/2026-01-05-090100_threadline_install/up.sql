@@ -1087,7 +1087,8 @@ AS $$
 $$;
 
 -- Whether a type is stored as its text, because JSON would lose some of it: it has a cast to json that makes something else
--- of it, as hstore does, or is made of such a type.
+-- of it, as hstore does, or is made of such a type; or it is made of arrays of JSON, whose own arrays would become further
+-- dimensions.
 CREATE OR REPLACE FUNCTION public.threadline_as_text_v1(type oid) RETURNS boolean
 LANGUAGE sql STABLE
 AS $$
@@ -1101,6 +1102,7 @@ AS $$
     )
     SELECT EXISTS (SELECT FROM part JOIN pg_catalog.pg_cast c ON c.castsource = part.oid
                    WHERE c.casttarget = 'json'::regtype AND part.oid >= 16384)
+        OR EXISTS (SELECT FROM part WHERE part.oid = ANY ('{json[],jsonb[]}'::regtype[]))
 $$;
 
 -- What only the catalog knows of how a table is captured; see threadline_record_v1.
@@ -1448,6 +1450,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     guarded regclass;
+    partition regclass;
 BEGIN
     FOR guarded IN
         SELECT coalesce(p.relid, t.relation)
@@ -1456,6 +1459,13 @@ BEGIN
         ORDER BY p.level NULLS FIRST
     LOOP
         IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = guarded AND tgname = 'threadline_guard') THEN
+            -- A table that became a partition has a guard of its own, and gets that of the whole table instead.
+            FOR partition IN
+                SELECT t.tgrelid FROM pg_partition_tree(guarded) p JOIN pg_trigger t ON t.tgrelid = p.relid
+                WHERE t.tgname = 'threadline_guard' AND t.tgparentid = 0
+            LOOP
+                EXECUTE format('DROP TRIGGER threadline_guard ON %s', partition);
+            END LOOP;
             EXECUTE format('CREATE TRIGGER threadline_guard BEFORE UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION public.threadline_guard_v1()', guarded);
         END IF;
         IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = guarded AND tgname = 'threadline_guard_truncate') THEN
