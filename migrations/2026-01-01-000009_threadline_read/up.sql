@@ -201,6 +201,7 @@ CREATE OR REPLACE FUNCTION public.threadline_decode(
 )
 LANGUAGE plpgsql STABLE
 SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601' SET lc_monetary = 'C'
+SET xmloption = 'content' SET array_nulls = 'on'
 AS $$
 DECLARE
     audited public.audit_tables;

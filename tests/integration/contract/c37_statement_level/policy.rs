@@ -10,9 +10,10 @@ use super::{ITEM, captured, items, same_log};
 const CREATE: &str =
     "CREATE TABLE items (id bigint PRIMARY KEY, name text, secret text, hidden text, seen int)";
 
-const SCRIPT: [&str; 7] = [
+const SCRIPT: [&str; 8] = [
     "INSERT INTO items SELECT i, 'n', 'canary', 'canary', 0 FROM generate_series(1, 4) i",
     "UPDATE items SET seen = seen + 1",
+    "UPDATE items SET name = name || '' WHERE id > 1",
     "UPDATE items SET secret = 'canary-2' WHERE id = 1",
     "UPDATE items SET hidden = 'canary-3' WHERE id < 3",
     "UPDATE items SET name = 'm', seen = 7, secret = NULL, hidden = NULL WHERE id = 2",
