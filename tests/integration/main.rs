@@ -10,6 +10,7 @@
 mod contract;
 mod derive;
 mod diesel_cli;
+mod incident;
 mod install;
 mod model;
 mod mutations;
@@ -19,5 +20,6 @@ mod read;
 mod recipes;
 mod schema;
 mod spine;
+mod timeline;
 mod ui;
 mod write;

@@ -77,7 +77,13 @@ pub use definition::{Definition, Level, RequireActor, Truncate};
 #[cfg(feature = "migrations")]
 pub use migrations::MIGRATIONS;
 pub use query::change_columns as change;
-pub use query::{AsOf, AuditedDsl, Change, ChangeTransaction, Op, Origin, Snapshot, recorded};
+pub use query::{
+    AsOf, AuditAction, AuditChange, AuditTransaction, AuditedDsl, Change, ChangeCount,
+    ChangeTransaction, CorrelationBundle, Cursor, CursorError, FilterError, Image, IncidentBundle,
+    List, Op, Origin, Page, PageError, Scope, Snapshot, TimelineFilter, TransactionContext,
+    TransactionSummary, actor_history, actor_timeline, audit_changes_for_transaction,
+    correlation_bundle, incident_bundle, recorded, timeline, transaction_context,
+};
 #[cfg(feature = "async")]
 pub use record::asynch;
 pub use record::{

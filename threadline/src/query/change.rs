@@ -8,6 +8,7 @@ use diesel::pg::Pg;
 use diesel::result::UnexpectedNullError;
 use diesel::row::{Field, Row};
 use diesel::sql_types::{Array, Bool, Nullable, Text};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::Op;
@@ -51,7 +52,7 @@ pub struct Change<M> {
 }
 
 /// The transaction of a change: who and why.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ChangeTransaction {
     /// When the transaction's first change was captured.

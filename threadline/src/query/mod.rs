@@ -1,23 +1,46 @@
 //! The typed read path: Diesel queries as values.
 
+mod actor_history;
+mod answer;
 mod as_of;
 mod change;
 mod columns;
+mod entry;
 mod fields;
 mod history;
+mod image;
+mod incident;
 mod key;
+mod list;
 mod op;
+mod page;
+mod push;
+mod scope;
 mod selection;
 mod source;
 mod table;
+mod timeline;
+mod walk;
 
+pub use actor_history::{ActorHistory, actor_history};
 pub use as_of::{AsOf, AsOfRow, AsOfSelection, AsOfSql, Origin};
 pub use change::{Change, ChangeTransaction, Snapshot};
+pub use entry::{AuditAction, AuditChange, AuditTransaction, ChangeCount, TransactionSummary};
 pub use history::{AuditedDsl, Changes, History};
+pub use image::Image;
+pub use incident::{
+    Correlated, CorrelationBundle, IncidentBundle, OfTransaction, TransactionChanges,
+    TransactionContext, audit_changes_for_transaction, correlation_bundle, incident_bundle,
+    transaction_context,
+};
 pub use key::{IntoKey, KeyPart};
+pub use list::{List, Listing};
 pub use op::{Op, UnknownOp};
+pub use page::{Cursor, CursorError, Entry, Page, PageError};
+pub use scope::Scope;
 pub use selection::{ChangeSelection, Recorded, recorded};
 pub use source::{ChangeFilter, OfRow, OfTable, Source};
+pub use timeline::{FilterError, Timeline, TimelineFilter, actor_timeline, timeline};
 
 /// Columns of history queries, usable in `.filter`, `.order` and `.select` beside the model's own.
 pub mod change_columns {

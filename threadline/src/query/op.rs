@@ -7,6 +7,7 @@ use diesel::expression::AsExpression;
 use diesel::pg::{Pg, PgValue};
 use diesel::serialize::{self, IsNull, Output, ToSql};
 use diesel::sql_types::Text;
+use serde::Serialize;
 use thiserror::Error;
 
 /// What a change did to its row; `op` in `audit_changes`.
@@ -19,7 +20,8 @@ use thiserror::Error;
 /// assert_eq!("update".parse(), Ok(Op::Update));
 /// assert_eq!(Op::Delete.as_str(), "delete");
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, AsExpression, FromSqlRow)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, AsExpression, FromSqlRow)]
+#[serde(rename_all = "snake_case")]
 #[diesel(sql_type = Text)]
 #[non_exhaustive]
 pub enum Op {

@@ -1,0 +1,3 @@
+//! Lists across tables, page by page.
+
+mod pages;

@@ -1,0 +1,120 @@
+//! What happened, across tables.
+
+mod error;
+mod filter;
+mod key;
+mod source;
+mod text;
+
+use diesel::QueryResult;
+use diesel::pg::Pg;
+use diesel::query_builder::AstPass;
+
+use super::entry::{AuditChange, CHANGE};
+use super::list::{List, Listing};
+use super::page::Page;
+use super::scope::{Scope, push_asked, query_error};
+use super::walk::{Side, Walk};
+use crate::record::ActorRef;
+pub use error::FilterError;
+pub use filter::TimelineFilter;
+pub(super) use source::push_tied;
+
+/// Changes of any table that meet a filter, newest first by `(captured_at, id)`: a query of one page, 50 entries unless
+/// told otherwise.
+///
+/// # Examples
+///
+/// ```
+/// use diesel::{connection::LoadConnection, pg::Pg, prelude::*};
+/// use threadline::{TimelineFilter, timeline};
+///
+/// fn latest(conn: &mut impl LoadConnection<Backend = Pg>) -> Result<(), Box<dyn std::error::Error>> {
+///     let filter = TimelineFilter::from_pairs([("table", "users"), ("changed_field", "email")])?;
+///     let page = timeline(filter).limit(20)?.get_result(conn)?;
+///     for change in &page.entries {
+///         println!("{} {} {:?} {:?}", change.captured_at, change.op, change.key, change.actor());
+///     }
+///     println!("more: {}", page.has_more);
+///     Ok(())
+/// }
+/// ```
+pub fn timeline(filter: TimelineFilter) -> List<Timeline> {
+    List::new(Timeline(filter))
+}
+
+/// Changes of an actor's transactions; [`timeline`] with this actor.
+///
+/// ```
+/// use threadline::{ActorRef, actor_timeline};
+///
+/// let job = actor_timeline(ActorRef::job("nightly-invoices")?);
+/// # Ok::<_, threadline::ActorError>(())
+/// ```
+pub fn actor_timeline(actor: ActorRef) -> List<Timeline> {
+    timeline(TimelineFilter::new().actor(actor))
+}
+
+/// What [`timeline`] lists.
+#[derive(Debug, Clone)]
+pub struct Timeline(TimelineFilter);
+
+impl Listing for Timeline {
+    type Answer = Page<AuditChange>;
+
+    fn push<'b>(
+        &'b self,
+        walk: &'b Walk,
+        scope: &'b Option<Scope>,
+        fingerprint: u64,
+        mut out: AstPass<'_, 'b, Pg>,
+    ) -> QueryResult<()> {
+        out.push_sql("SELECT ");
+        self.0.push_page(walk, scope, fingerprint, &mut out)?;
+        out.push_sql(" WHERE ");
+        self.0.push_asked(scope, &mut out)
+    }
+}
+
+impl TimelineFilter {
+    /// The columns of a [`Page`] of changes.
+    pub(super) fn push_page<'b>(
+        &'b self,
+        walk: &'b Walk,
+        scope: &'b Option<Scope>,
+        fingerprint: u64,
+        out: &mut AstPass<'_, 'b, Pg>,
+    ) -> QueryResult<()> {
+        self.check().map_err(query_error)?;
+        out.push_sql("ARRAY(SELECT ");
+        out.push_sql(CHANGE);
+        out.push_sql(" FROM (SELECT tl_c.* FROM ");
+        self.push_changes(walk, scope, Side::Ahead, out)?;
+        walk.push_order(out, Side::Ahead, "tl_c.captured_at", "tl_c.id");
+        walk.push_limit(out, Side::Ahead);
+        // A LEFT JOIN, because a change whose transaction is lost is still a change.
+        out.push_sql(
+            ") AS tl_p LEFT JOIN audit_transactions AS tl_t ON tl_t.id = tl_p.transaction_id",
+        );
+        walk.push_order(out, Side::Ahead, "tl_p.captured_at", "tl_p.id");
+        out.push_sql("), ");
+        if walk.cursor().is_some() {
+            out.push_sql("EXISTS (SELECT FROM ");
+            self.push_changes(walk, scope, Side::Behind, out)?;
+            out.push_sql(")");
+        } else {
+            out.push_sql("false");
+        }
+        out.push_sql(", ");
+        walk.push_facts(out, fingerprint)
+    }
+
+    /// True, or an error if a scope is asked for.
+    pub(super) fn push_asked<'b>(
+        &'b self,
+        scope: &Option<Scope>,
+        out: &mut AstPass<'_, 'b, Pg>,
+    ) -> QueryResult<()> {
+        push_asked(scope, out, self.schema.as_deref(), self.table.as_deref())
+    }
+}

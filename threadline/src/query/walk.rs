@@ -1,0 +1,157 @@
+//! Where a page is in its list, in SQL.
+
+use diesel::QueryResult;
+use diesel::pg::Pg;
+use diesel::query_builder::AstPass;
+use diesel::sql_types::{BigInt, Text, Uuid as SqlUuid};
+
+use super::page::{Cursor, EntryId};
+use super::push::push_moment;
+
+/// The order of a walk, its limit, and where it is.
+#[derive(Debug, Clone)]
+pub struct Walk {
+    pub(super) limit: i64,
+    pub(super) oldest_first: bool,
+    at: Option<At>,
+}
+
+/// A cursor with what is bound of it.
+#[derive(Debug, Clone)]
+struct At {
+    cursor: Cursor,
+    seen: String,
+}
+
+/// The columns that a list is ordered by, and what tells whether the walk sees an entry.
+pub(super) struct Ordered {
+    pub(super) time: &'static str,
+    pub(super) id: &'static str,
+    /// The `xmin` of the row.
+    pub(super) inserted_by: &'static str,
+    pub(super) transaction: &'static str,
+}
+
+/// Which way a page is read.
+#[derive(Clone, Copy)]
+pub(super) enum Side {
+    /// The page itself.
+    Ahead,
+    /// What comes before it, the nearest first, from the cursor's own entry on.
+    Behind,
+}
+
+impl Walk {
+    pub(super) fn new(limit: i64) -> Self {
+        Self {
+            limit,
+            oldest_first: false,
+            at: None,
+        }
+    }
+
+    pub(super) fn go_to(&mut self, cursor: &Cursor) {
+        self.at = Some(At {
+            seen: cursor.seen.to_string(),
+            cursor: cursor.clone(),
+        });
+    }
+
+    pub(super) fn cursor(&self) -> Option<&Cursor> {
+        self.at.as_ref().map(|at| &at.cursor)
+    }
+
+    fn back(&self) -> bool {
+        self.cursor().is_some_and(|cursor| cursor.back)
+    }
+
+    fn descending(&self, side: Side) -> bool {
+        self.oldest_first == (self.back() != matches!(side, Side::Behind))
+    }
+
+    /// ` ORDER BY …`
+    pub(super) fn push_order(
+        &self,
+        out: &mut AstPass<'_, '_, Pg>,
+        side: Side,
+        time: &str,
+        id: &str,
+    ) {
+        let order = if self.descending(side) { "DESC" } else { "ASC" };
+        out.push_sql(&format!(" ORDER BY {time} {order}, {id} {order}"));
+    }
+
+    /// ` LIMIT …`: one more than asked for, to see whether there is more.
+    pub(super) fn push_limit(&self, out: &mut AstPass<'_, '_, Pg>, side: Side) {
+        // In the text, since a plan for any limit would be one for a tenth of the log.
+        let limit = match side {
+            Side::Ahead => self.limit + 1,
+            Side::Behind => 1,
+        };
+        out.push_sql(&format!(" LIMIT {limit}"));
+    }
+
+    /// ` AND …`: beyond the cursor, and seen by the walk.
+    pub(super) fn push_place<'b>(
+        &'b self,
+        out: &mut AstPass<'_, 'b, Pg>,
+        side: Side,
+        columns: &Ordered,
+    ) -> QueryResult<()> {
+        let Some(At { cursor, seen }) = &self.at else {
+            return Ok(());
+        };
+        let Ordered {
+            time,
+            id,
+            inserted_by,
+            transaction,
+        } = columns;
+        let operator = match (self.descending(side), side) {
+            (true, Side::Ahead) => "<",
+            (true, Side::Behind) => "<=",
+            (false, Side::Ahead) => ">",
+            (false, Side::Behind) => ">=",
+        };
+        out.push_sql(&format!(" AND ({time}, {id}) {operator} ("));
+        push_moment(out, &cursor.position.at)?;
+        out.push_sql(", ");
+        match &cursor.position.id {
+            EntryId::Change(id) => out.push_bind_param::<BigInt, _>(id)?,
+            EntryId::Transaction(id) => out.push_bind_param::<SqlUuid, _>(id)?,
+        }
+        // What was inserted before every transaction that was running then is seen; only the rest is looked at closely.
+        // The age of a row is that of the latest transaction with its 32 bits, so that it is right for old rows too.
+        let now = "(SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint)";
+        out.push_sql(&format!(
+            ") AND ((({now} - {inserted_by}::text::bigint) & 4294967295) > {now} - {} OR threadline_seen_v1({inserted_by}, {transaction}, ",
+            cursor.seen.oldest()
+        ));
+        out.push_bind_param::<Text, _>(seen)?;
+        out.push_sql("::pg_snapshot))");
+        Ok(())
+    }
+
+    /// The columns of a page after its entries and what is behind it.
+    pub(super) fn push_facts<'b>(
+        &'b self,
+        out: &mut AstPass<'_, 'b, Pg>,
+        fingerprint: u64,
+    ) -> QueryResult<()> {
+        match &self.at {
+            Some(At { seen, .. }) => {
+                out.push_bind_param::<Text, _>(seen)?;
+                out.push_sql("::text");
+            }
+            None => out.push_sql("pg_current_snapshot()::text"),
+        }
+        // Quoted, because the smallest number is none without its sign.
+        out.push_sql(&format!(
+            ", '{}'::bigint, {}, {}::bigint",
+            fingerprint.cast_signed(),
+            self.back(),
+            self.limit
+        ));
+        Ok(())
+    }
+}
