@@ -115,3 +115,40 @@ BEGIN
     END IF;
     RETURN true;
 END $$;
+
+-- The same for one table, which is what it returns.
+CREATE OR REPLACE FUNCTION public.threadline_without_scope_v1(relation regclass) RETURNS regclass
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    IF lower(coalesce(current_setting('threadline.require_scope', true), '')) NOT IN ('', 'off', 'false', 'no', '0')
+        OR (SELECT c.relrowsecurity FROM pg_catalog.pg_class c WHERE c.oid = relation)
+    THEN
+        PERFORM public.threadline_without_scope_v1(n.nspname, c.relname)
+        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
+    END IF;
+    RETURN relation;
+END $$;
+
+-- The line by which a scope judges what is known of a row: a TRUNCATE says nothing of it, but the line before does.
+CREATE OR REPLACE FUNCTION public.threadline_judged_v1(change public.audit_changes, relation regclass, key jsonb)
+RETURNS public.audit_changes
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    judged public.audit_changes := change;
+BEGIN
+    IF change.op = 'truncate' THEN
+        SELECT h.* INTO judged FROM public.threadline_history(relation, key) h
+        WHERE h.id < change.id AND h.op <> 'truncate' ORDER BY h.id DESC LIMIT 1;
+    END IF;
+    RETURN judged;
+END $$;
+
+-- What as-of answers for a row that never was.
+CREATE OR REPLACE FUNCTION public.threadline_never_v1(relation regclass, moment timestamptz) RETURNS text
+LANGUAGE sql STABLE
+AS $$
+    SELECT CASE WHEN moment >= t.horizon AND NOT moment <@ ANY (t.gaps) THEN 'not_yet_created' ELSE 'unknown' END
+    FROM public.audit_tables t WHERE t.id = public.threadline_table(relation)
+$$;

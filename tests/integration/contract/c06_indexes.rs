@@ -15,14 +15,14 @@ diesel::table! {
 #[derive(Debug, Queryable, Selectable, Audited)]
 #[diesel(table_name = items)]
 #[allow(dead_code, reason = "only its queries are looked at")]
-struct Item {
+pub struct Item {
     id: i64,
     name: String,
 }
 
 /// 100,000 changes in 10,000 transactions, a second each: 20,000 of row 7 of `items`, 60,000 of its rows 1000 to 2999,
 /// 20,000 of `others`. Every 500th transaction was open for a minute.
-fn large() -> &'static TestDb {
+pub fn large() -> &'static TestDb {
     static LARGE: OnceLock<TestDb> = OnceLock::new();
     LARGE.get_or_init(|| {
         let db = TestDb::new();
@@ -75,7 +75,7 @@ impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Explained<Q> {
 impl<Q> RunQueryDsl<PgConnection> for Explained<Q> {}
 
 /// The query goes by the index, reads no audit table as a whole, and no step of it sees more than `most` rows.
-fn goes_by<Q: QueryFragment<Pg> + QueryId>(query: Q, index: &str, most: u64) {
+pub fn goes_by<Q: QueryFragment<Pg> + QueryId>(query: Q, index: &str, most: u64) {
     let plan: Value = Explained(query).get_result(&mut large().auditor()).unwrap();
     let mut nodes = vec![&plan[0]["Plan"]];
     let mut indexes = Vec::new();

@@ -5,7 +5,7 @@ mod c02_order;
 mod c03_operations;
 mod c04_keys;
 mod c05_schema;
-mod c06_indexes;
+pub mod c06_indexes;
 mod c07_every_write;
 mod c08_truncate;
 mod c08_truncate_opt_in;

@@ -13,6 +13,7 @@ use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid};
 
 use super::change::{Decoded, DecodedSql};
+use super::scope::{Judged, Scope, push_asked_of};
 use super::table::{push_decoded, push_relation, push_selection};
 use crate::audited::Audited;
 
@@ -72,14 +73,16 @@ impl<M> AsOf<M> {
 pub struct AsOfRow<M, K, T> {
     key: K,
     moment: T,
+    scope: Option<Scope>,
     model: PhantomData<fn() -> M>,
 }
 
 impl<M, K, T> AsOfRow<M, K, T> {
-    pub(super) fn new(key: K, moment: T) -> Self {
+    pub(super) fn new(key: K, moment: T, scope: Option<Scope>) -> Self {
         Self {
             key,
             moment,
+            scope,
             model: PhantomData,
         }
     }
@@ -87,7 +90,7 @@ impl<M, K, T> AsOfRow<M, K, T> {
 
 impl<M, K: Clone, T: Clone> Clone for AsOfRow<M, K, T> {
     fn clone(&self) -> Self {
-        Self::new(self.key.clone(), self.moment.clone())
+        Self::new(self.key.clone(), self.moment.clone(), self.scope.clone())
     }
 }
 
@@ -96,13 +99,15 @@ impl<M, K: fmt::Debug, T: fmt::Debug> fmt::Debug for AsOfRow<M, K, T> {
         f.debug_struct("AsOfRow")
             .field("key", &self.key)
             .field("moment", &self.moment)
+            .field("scope", &self.scope)
             .finish()
     }
 }
 
-impl<M: 'static, K: QueryId, T: QueryId> QueryId for AsOfRow<M, K, T> {
-    type QueryId = AsOfRow<M, K::QueryId, T::QueryId>;
-    const HAS_STATIC_QUERY_ID: bool = K::HAS_STATIC_QUERY_ID && T::HAS_STATIC_QUERY_ID;
+impl<M, K, T> QueryId for AsOfRow<M, K, T> {
+    type QueryId = ();
+    // The text depends on the scope.
+    const HAS_STATIC_QUERY_ID: bool = false;
 }
 
 type OriginSql = (
@@ -168,16 +173,75 @@ where
         );
         push_selection::<M>(&mut out, &M::construct_selection())?;
         out.push_sql(" FROM threadline_as_of(");
-        push_relation::<M>(&mut out);
-        out.push_sql(", jsonb_build_object(");
-        self.key.walk_ast(out.reborrow())?;
-        out.push_sql("), CAST(");
-        self.moment.walk_ast(out.reborrow())?;
-        out.push_sql(" AS timestamptz)) AS tl_a");
+        push_asked_of::<M>(self.scope.as_ref(), &mut out);
+        out.push_sql(", ");
+        self.push_key(&mut out)?;
+        out.push_sql(", ");
+        self.push_moment(&mut out)?;
+        out.push_sql(match self.hidden_by() {
+            None => ") AS tl_a",
+            Some(_) => ") AS tl_f",
+        });
+        if let Some(scope) = self.hidden_by() {
+            self.push_visible(scope, &mut out)?;
+        }
         push_decoded::<M>(
             &mut out,
             "CASE WHEN tl_a.outcome = 'found' THEN threadline_whole(tl_a.change) END",
         )
+    }
+}
+
+impl<M, K, T> AsOfRow<M, K, T>
+where
+    M: Audited,
+    K: QueryFragment<Pg>,
+    T: QueryFragment<Pg>,
+{
+    fn push_key<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("jsonb_build_object(");
+        self.key.walk_ast(out.reborrow())?;
+        out.push_sql(")");
+        Ok(())
+    }
+
+    fn push_moment<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("CAST(");
+        self.moment.walk_ast(out.reborrow())?;
+        out.push_sql(" AS timestamptz)");
+        Ok(())
+    }
+
+    fn hidden_by(&self) -> Option<&Scope> {
+        self.scope.as_ref().filter(|scope| !scope.is_unscoped())
+    }
+
+    /// The answer `tl_a`: `tl_f` if its row is in scope, and otherwise that for a row which never was. So is the answer
+    /// where no change tells of the row, since a later one might.
+    fn push_visible<'b>(
+        &'b self,
+        scope: &'b Scope,
+        out: &mut AstPass<'_, 'b, Pg>,
+    ) -> QueryResult<()> {
+        out.push_sql(
+            " CROSS JOIN LATERAL (SELECT tl_f.outcome, tl_f.change, threadline_judged_v1(tl_f.change, ",
+        );
+        push_relation::<M>(out);
+        out.push_sql(", ");
+        self.push_key(out)?;
+        out.push_sql(
+            ") AS judged OFFSET 0) AS tl_j CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM (SELECT (tl_j.judged).*) AS tl_c \
+             WHERE tl_c.id IS NOT NULL",
+        );
+        scope.push(out, "tl_c", Judged::Row)?;
+        out.push_sql(") AS visible OFFSET 0) AS tl_v CROSS JOIN LATERAL (SELECT CASE WHEN tl_v.visible THEN tl_j.outcome ELSE threadline_never_v1(");
+        push_relation::<M>(out);
+        out.push_sql(", ");
+        self.push_moment(out)?;
+        out.push_sql(
+            ") END AS outcome, CASE WHEN tl_v.visible THEN tl_j.change END AS change) AS tl_a",
+        );
+        Ok(())
     }
 }
 

@@ -11,6 +11,8 @@ use diesel::sql_types::Timestamptz;
 use super::as_of::AsOfRow;
 use super::columns;
 use super::key::IntoKey;
+use super::scope::Scope;
+use super::scoped::Reads;
 use super::source::{OfRow, OfTable, Source};
 use crate::audited::Audited;
 
@@ -116,7 +118,37 @@ pub trait AuditedDsl: Audited + Selectable<Pg> {
         Id: IntoKey<Self::Key, Kind>,
         T: AsExpression<Timestamptz>,
     {
-        AsOfRow::new(id.into_key(), moment.as_expression())
+        AsOfRow::new(id.into_key(), moment.as_expression(), None)
+    }
+
+    /// The same reads, of what is in a scope. A table under row level security is read by these alone, or by
+    /// [`unscoped`](AuditedDsl::unscoped) ones.
+    ///
+    /// ```
+    /// # mod app {
+    /// #     diesel::table! { invoices (id) { id -> BigInt, tenant_id -> BigInt, } }
+    /// #     #[derive(diesel::Queryable, diesel::Selectable, threadline::Audited)]
+    /// #     #[diesel(table_name = invoices)]
+    /// #     pub struct Invoice { pub id: i64, pub tenant_id: i64 }
+    /// # }
+    /// # use app::Invoice;
+    /// use threadline::{Scope, prelude::*};
+    ///
+    /// let history = Invoice::scoped(Scope::field("tenant_id", 7)).history(42);
+    /// ```
+    fn scoped(scope: Scope) -> Reads<Self>
+    where
+        Self: Sized,
+    {
+        Reads::new(scope)
+    }
+
+    /// The same reads, of everything, on purpose; see [`Scope::unscoped`].
+    fn unscoped() -> Reads<Self>
+    where
+        Self: Sized,
+    {
+        Reads::new(Scope::unscoped())
     }
 }
 

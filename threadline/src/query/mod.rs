@@ -16,6 +16,7 @@ mod op;
 mod page;
 mod push;
 mod scope;
+mod scoped;
 mod selection;
 mod source;
 mod table;
@@ -23,9 +24,13 @@ mod timeline;
 mod walk;
 
 pub use actor_history::{ActorHistory, actor_history};
+pub use answer::{Answer, AnswerRow};
 pub use as_of::{AsOf, AsOfRow, AsOfSelection, AsOfSql, Origin};
 pub use change::{Change, ChangeTransaction, Snapshot};
-pub use entry::{AuditAction, AuditChange, AuditTransaction, ChangeCount, TransactionSummary};
+pub use entry::{
+    ActionRecord, AuditAction, AuditChange, AuditTransaction, ChangeCount, ChangeRecord,
+    CountRecord, SummaryRecord, TransactionRecord, TransactionSummary,
+};
 pub use history::{AuditedDsl, Changes, History};
 pub use image::Image;
 pub use incident::{
@@ -36,11 +41,13 @@ pub use incident::{
 pub use key::{IntoKey, KeyPart};
 pub use list::{List, Listing};
 pub use op::{Op, UnknownOp};
-pub use page::{Cursor, CursorError, Entry, Page, PageError};
+pub use page::{Cursor, CursorError, Entry, Page, PageError, PageSql, Position};
 pub use scope::Scope;
+pub use scoped::{InScope, Reads, ScopedHistory};
 pub use selection::{ChangeSelection, Recorded, recorded};
 pub use source::{ChangeFilter, OfRow, OfTable, Source};
 pub use timeline::{FilterError, Timeline, TimelineFilter, actor_timeline, timeline};
+pub use walk::Walk;
 
 /// Columns of history queries, usable in `.filter`, `.order` and `.select` beside the model's own.
 pub mod change_columns {

@@ -11,6 +11,8 @@ use diesel::sql_types::Bool;
 use diesel::{QueryResult, debug_query};
 
 use super::push::{push_optional_text, push_text};
+use super::table::push_relation;
+use crate::audited::Audited;
 use crate::schema::audit_changes;
 
 /// What a reader may see of the log, such as the changes of one tenant. What is out of scope looks exactly like what
@@ -34,6 +36,15 @@ use crate::schema::audit_changes;
 #[derive(Clone)]
 #[must_use = "a scope restricts the read that it is given to"]
 pub struct Scope(Rule);
+
+/// What a scope is asked about.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Judged {
+    /// A change: was the row in scope before it, or after?
+    Change,
+    /// The row that a change left, or the last one that it took away.
+    Row,
+}
 
 type Condition = dyn BoxableExpression<audit_changes::table, Pg, SqlType = Bool> + Send + Sync;
 
@@ -82,10 +93,7 @@ impl Scope {
     /// let billing = Scope::matching(audit_changes::table_schema.eq("billing"));
     /// ```
     pub fn matching(
-        condition: impl BoxableExpression<audit_changes::table, Pg, SqlType = Bool>
-        + Send
-        + Sync
-        + 'static,
+        condition: impl BoxableExpression<audit_changes::table, Pg, SqlType = Bool> + Sync + 'static,
     ) -> Self {
         Self(Rule::Matching(Arc::new(Box::new(condition))))
     }
@@ -107,13 +115,20 @@ impl Scope {
         &'b self,
         out: &mut AstPass<'_, 'b, Pg>,
         alias: &str,
+        judged: Judged,
     ) -> QueryResult<()> {
         match &self.0 {
             Rule::Unscoped => {}
             Rule::Field { column, value } => {
-                out.push_sql(&format!(" AND threadline_has_v1({alias}, "));
+                out.push_sql(&match judged {
+                    Judged::Change => format!(" AND threadline_has_v1({alias}, "),
+                    Judged::Row => format!(" AND threadline_state({alias}) ->> ("),
+                });
                 push_optional_text(out, Some(column))?;
-                out.push_sql(", ");
+                out.push_sql(match judged {
+                    Judged::Change => ", ",
+                    Judged::Row => ") = (",
+                });
                 push_optional_text(out, Some(value))?;
                 out.push_sql(")");
             }
@@ -134,8 +149,8 @@ impl Scope {
                 out.push_sql(")");
             }
             Rule::Both(scopes) => {
-                scopes.0.push(out, alias)?;
-                scopes.1.push(out, alias)?;
+                scopes.0.push(out, alias, judged)?;
+                scopes.1.push(out, alias, judged)?;
             }
         }
         Ok(())
@@ -164,7 +179,7 @@ pub(super) fn push_scope<'b>(
     alias: &str,
 ) -> QueryResult<()> {
     match scope {
-        Some(scope) => scope.push(out, alias),
+        Some(scope) => scope.push(out, alias, Judged::Change),
         None => Ok(()),
     }
 }
@@ -187,6 +202,17 @@ pub(super) fn push_asked<'b>(
     push_optional_text(out, table)?;
     out.push_sql(")");
     Ok(())
+}
+
+/// The relation of a model; an error of the query for one whose history has to be read with a scope, and is not.
+pub(super) fn push_asked_of<M: Audited>(scope: Option<&Scope>, out: &mut AstPass<'_, '_, Pg>) {
+    if scope.is_some() {
+        push_relation::<M>(out);
+    } else {
+        out.push_sql("threadline_without_scope_v1(");
+        push_relation::<M>(out);
+        out.push_sql(")");
+    }
 }
 
 pub(super) fn query_error(

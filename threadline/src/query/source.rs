@@ -11,7 +11,8 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::query_source::{AppearsInFromClause, Once};
 
 use super::change::Change;
-use super::table::{push_decoded, push_relation};
+use super::scope::{Judged, Scope, push_asked_of};
+use super::table::push_decoded;
 use crate::audited::Audited;
 
 /// A FROM item: changes of `M`, each with its transaction and with its row, decoded, under the name of the model's
@@ -40,6 +41,11 @@ pub trait ChangeFilter {
     ///
     /// Whatever rendering the key raises.
     fn push_arguments<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()>;
+
+    /// What may be seen of them.
+    fn scope(&self) -> Option<&Scope> {
+        None
+    }
 }
 
 impl ChangeFilter for OfTable {
@@ -117,7 +123,7 @@ impl<M: Audited, F: ChangeFilter> QueryFragment<Pg> for Source<M, F> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql(F::FUNCTION);
         out.push_sql("(");
-        push_relation::<M>(&mut out);
+        push_asked_of::<M>(self.filter.scope(), &mut out);
         self.filter.push_arguments(out.reborrow())?;
         // A LEFT JOIN, because a change whose transaction is lost is still a change. OFFSET 0, so that the state is
         // made once and not for each use.
@@ -125,6 +131,12 @@ impl<M: Audited, F: ChangeFilter> QueryFragment<Pg> for Source<M, F> {
             ") AS tl_c LEFT JOIN audit_transactions AS tl_t ON tl_t.id = tl_c.transaction_id \
              CROSS JOIN LATERAL (SELECT threadline_state(tl_c) AS data OFFSET 0) AS tl_s",
         );
-        push_decoded::<M>(&mut out, "tl_s.data")
+        push_decoded::<M>(&mut out, "tl_s.data")?;
+        if let Some(scope) = self.filter.scope() {
+            out.push_sql(" CROSS JOIN LATERAL (SELECT WHERE true");
+            scope.push(&mut out, "tl_c", Judged::Change)?;
+            out.push_sql(") AS tl_o");
+        }
+        Ok(())
     }
 }

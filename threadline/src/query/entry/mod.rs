@@ -9,4 +9,7 @@ pub use action::{ActionRecord, AuditAction};
 pub(super) use change::CHANGE;
 pub use change::{AuditChange, ChangeRecord};
 pub(super) use transaction::TRANSACTION;
-pub use transaction::{AuditTransaction, ChangeCount, TransactionRecord, TransactionSummary};
+pub use transaction::{
+    AuditTransaction, ChangeCount, CountRecord, SummaryRecord, TransactionRecord,
+    TransactionSummary,
+};
