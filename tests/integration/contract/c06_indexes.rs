@@ -309,6 +309,7 @@ fn c06_nothing_of_unbounded_length_is_indexed() {
             "correlation_id",
             "expr",
             "expr1",
+            "request_id",
             "table_name",
             "table_schema"
         ])

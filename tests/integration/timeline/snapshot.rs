@@ -103,21 +103,18 @@ fn the_readers_own_changes() {
     assert_eq!(rest(&mut conn, first, true), ["1", "2", "3"]);
 }
 
-/// Moves the named transaction of every change, as a dump from a cluster with other numbers does.
+/// Restores the log from a cluster with other numbers: every row is written anew, and names another transaction.
 fn restored(db: &TestDb, txid: &str) {
     execute(
         &mut db.superuser(),
         &format!(
             "SET session_replication_role = replica;
-             CREATE TEMP TABLE dumped AS SELECT * FROM audit_changes;
-             TRUNCATE audit_changes;
-             INSERT INTO audit_changes SELECT (jsonb_populate_record(d, jsonb_build_object('transaction_id',
-                 lpad(to_hex(d.id), 16, '0') || lpad(to_hex({txid}), 16, '0')))).* FROM dumped d"
+             UPDATE audit_changes SET transaction_id = (lpad(to_hex(id), 16, '0') || lpad(to_hex({txid}), 16, '0'))::uuid"
         ),
     );
 }
 
-const FOREIGN: &str = "9007199254740991 + d.id";
+const FOREIGN: &str = "9007199254740991 + id";
 
 #[test]
 fn a_log_restored_into_a_younger_cluster_is_whole() {

@@ -29,7 +29,7 @@ fn a_walk_is_complete_and_without_duplicates() {
             scope.spawn(move || {
                 let mut app = db.app();
                 let mut turn = 0;
-                while !stop.load(Ordering::Relaxed) {
+                while turn < 100 && !stop.load(Ordering::Relaxed) {
                     turn += 1;
                     let row = 1000 * (writer + 1) + turn;
                     // Some of it in a savepoint, some of it rolled back.
@@ -85,7 +85,7 @@ fn observed_walk(db: &TestDb, oldest_first: bool) -> (BTreeSet<i64>, Vec<i64>) {
             &mut conn,
             &TimelineFilter::new(),
             oldest_first,
-            7,
+            20,
             Some(&at),
         );
         walked.extend(ids(&next.entries));
@@ -102,7 +102,7 @@ fn observed_walk(db: &TestDb, oldest_first: bool) -> (BTreeSet<i64>, Vec<i64>) {
             &mut conn,
             &TimelineFilter::new(),
             oldest_first,
-            7,
+            20,
             Some(&at),
         );
         back.splice(0..0, ids(&before.entries));

@@ -38,6 +38,7 @@ pub fn actor_history(actor: ActorRef) -> List<ActorHistory> {
 pub struct ActorHistory(ActorRef);
 
 const PLACE: Ordered = Ordered {
+    before: "",
     time: "tl_t.occurred_at",
     id: "tl_t.id",
     inserted_by: "tl_t.xmin",
@@ -65,7 +66,7 @@ impl Listing for ActorHistory {
         );
         self.push_transactions(walk, scope, Side::Ahead, &mut out)?;
         out.push_sql(") AS tl_t");
-        walk.push_order(&mut out, Side::Ahead, PLACE.time, PLACE.id);
+        walk.push_order(&mut out, Side::Ahead, &PLACE);
         out.push_sql("), ");
         if walk.cursor().is_some() {
             out.push_sql("EXISTS (");
@@ -93,7 +94,7 @@ impl ActorHistory {
         push_actor(out, "tl_t", &self.0)?;
         walk.push_place(out, side, &PLACE)?;
         push_in_scope(scope, out, "tl_t.id")?;
-        walk.push_order(out, side, PLACE.time, PLACE.id);
+        walk.push_order(out, side, &PLACE);
         walk.push_limit(out, side);
         Ok(())
     }

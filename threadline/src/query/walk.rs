@@ -25,6 +25,8 @@ struct At {
 
 /// The columns that a list is ordered by, and what tells whether the walk sees an entry.
 pub(super) struct Ordered {
+    /// A column that is one value, that of `tl_i.id`, and that the order begins with; empty for none.
+    pub(super) before: &'static str,
     pub(super) time: &'static str,
     pub(super) id: &'static str,
     /// The `xmin` of the row.
@@ -70,15 +72,18 @@ impl Walk {
     }
 
     /// ` ORDER BY …`
-    pub(super) fn push_order(
-        &self,
-        out: &mut AstPass<'_, '_, Pg>,
-        side: Side,
-        time: &str,
-        id: &str,
-    ) {
+    pub(super) fn push_order(&self, out: &mut AstPass<'_, '_, Pg>, side: Side, columns: &Ordered) {
         let order = if self.descending(side) { "DESC" } else { "ASC" };
-        out.push_sql(&format!(" ORDER BY {time} {order}, {id} {order}"));
+        let Ordered {
+            before, time, id, ..
+        } = columns;
+        let columns = [*before, *time, *id]
+            .into_iter()
+            .filter(|column| !column.is_empty());
+        for (index, column) in columns.enumerate() {
+            out.push_sql(if index == 0 { " ORDER BY " } else { ", " });
+            out.push_sql(&format!("{column} {order}"));
+        }
     }
 
     /// ` LIMIT …`: one more than asked for, to see whether there is more.
@@ -102,6 +107,7 @@ impl Walk {
             return Ok(());
         };
         let Ordered {
+            before,
             time,
             id,
             inserted_by,
@@ -113,7 +119,11 @@ impl Walk {
             (false, Side::Ahead) => ">",
             (false, Side::Behind) => ">=",
         };
-        out.push_sql(&format!(" AND ({time}, {id}) {operator} ("));
+        out.push_sql(&if before.is_empty() {
+            format!(" AND ({time}, {id}) {operator} (")
+        } else {
+            format!(" AND ({before}, {time}, {id}) {operator} (tl_i.id, ")
+        });
         push_moment(out, &cursor.position.at)?;
         out.push_sql(", ");
         match &cursor.position.id {

@@ -61,11 +61,11 @@ impl AuditChange {
     }
 }
 
-/// What a change is in SQL, of the tables `tl_p` and `tl_t`.
+/// What a change is in SQL, of the table `tl_p`. The transaction is looked up for each, since a join may read them all.
 pub(in crate::query) const CHANGE: &str = "ROW(tl_p.id, tl_p.transaction_id, tl_p.captured_at, tl_p.table_id, \
      tl_p.table_schema, tl_p.table_name, tl_p.op, tl_p.table_pk, tl_p.data_after, tl_p.changed_fields, tl_p.changed_from, \
-     CASE WHEN tl_t.id IS NOT NULL THEN ROW(tl_t.occurred_at, tl_t.actor_ref, tl_t.action_id, tl_t.source, \
-     tl_t.request_id, tl_t.correlation_id, tl_t.job_id) END)";
+     (SELECT ROW(tl_t.occurred_at, tl_t.actor_ref, tl_t.action_id, tl_t.source, tl_t.request_id, tl_t.correlation_id, \
+     tl_t.job_id) FROM audit_transactions AS tl_t WHERE tl_t.id = tl_p.transaction_id))";
 
 type TransactionSql = Record<(
     Timestamptz,

@@ -138,8 +138,7 @@ impl<T> OfTransaction<T> {
     /// The changes, an array.
     fn push_changes<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql(&format!(
-            ", ARRAY(SELECT {CHANGE} FROM audit_changes AS tl_p LEFT JOIN audit_transactions AS tl_t \
-             ON tl_t.id = tl_p.transaction_id WHERE tl_p.transaction_id = "
+            ", ARRAY(SELECT {CHANGE} FROM audit_changes AS tl_p WHERE tl_p.transaction_id = "
         ));
         push_uuid(out, &self.id)?;
         push_scope(&self.scope, out, "tl_p")?;

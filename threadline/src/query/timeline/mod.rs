@@ -90,13 +90,10 @@ impl TimelineFilter {
         out.push_sql(CHANGE);
         out.push_sql(" FROM (SELECT tl_c.* FROM ");
         self.push_changes(walk, scope, Side::Ahead, out)?;
-        walk.push_order(out, Side::Ahead, "tl_c.captured_at", "tl_c.id");
+        walk.push_order(out, Side::Ahead, &source::PLACE);
         walk.push_limit(out, Side::Ahead);
-        // A LEFT JOIN, because a change whose transaction is lost is still a change.
-        out.push_sql(
-            ") AS tl_p LEFT JOIN audit_transactions AS tl_t ON tl_t.id = tl_p.transaction_id",
-        );
-        walk.push_order(out, Side::Ahead, "tl_p.captured_at", "tl_p.id");
+        out.push_sql(") AS tl_p");
+        walk.push_order(out, Side::Ahead, &source::ON_PAGE);
         out.push_sql("), ");
         if walk.cursor().is_some() {
             out.push_sql("EXISTS (SELECT FROM ");
@@ -109,12 +106,24 @@ impl TimelineFilter {
         walk.push_facts(out, fingerprint)
     }
 
-    /// True, or an error if a scope is asked for.
+    /// True, or an error: if a scope is asked for, or if no table is audited under this name.
     pub(super) fn push_asked<'b>(
         &'b self,
         scope: &Option<Scope>,
         out: &mut AstPass<'_, 'b, Pg>,
     ) -> QueryResult<()> {
-        push_asked(scope, out, self.schema.as_deref(), self.table.as_deref())
+        // In this order: a read that is refused must not depend on anything else.
+        out.push_sql("CASE WHEN ");
+        push_asked(scope, out, self.schema.as_deref(), self.table.as_deref())?;
+        out.push_sql(" THEN ");
+        if self.table.is_some() || self.schema.is_some() {
+            out.push_sql("EXISTS (SELECT ");
+            self.push_tables(out)?;
+            out.push_sql(")");
+        } else {
+            out.push_sql("true");
+        }
+        out.push_sql(" END");
+        Ok(())
     }
 }

@@ -22,11 +22,30 @@ enum Lead {
     Everything,
 }
 
-const PLACE: Ordered = Ordered {
+/// As many transactions of an actor lead to its changes faster than a walk along the log meets them.
+const FEW: u32 = 1000;
+
+/// Of the changes.
+pub(super) const PLACE: Ordered = Ordered {
+    before: "",
     time: "tl_c.captured_at",
     id: "tl_c.id",
     inserted_by: "tl_c.xmin",
     transaction: "tl_c.transaction_id",
+};
+
+/// Of a page of them.
+pub(super) const ON_PAGE: Ordered = Ordered {
+    time: "tl_p.captured_at",
+    id: "tl_p.id",
+    ..PLACE
+};
+
+/// In a table: a range that holds one table, ordered by it. The planner takes an equality for a chance to walk all of the log
+/// by time instead, which is slow where the table is rare; this way only the index of the table has the order.
+const PLACE_IN_TABLE: Ordered = Ordered {
+    before: "tl_c.table_id",
+    ..PLACE
 };
 
 impl TimelineFilter {
@@ -41,7 +60,13 @@ impl TimelineFilter {
             Lead::Key
         } else if self.actor.is_some() {
             Lead::Actor
-        } else if self.table.is_some() || self.schema.is_some() {
+        } else {
+            self.place_lead()
+        }
+    }
+
+    fn place_lead(&self) -> Lead {
+        if self.table.is_some() || self.schema.is_some() {
             Lead::Table
         } else {
             Lead::Everything
@@ -57,6 +82,41 @@ impl TimelineFilter {
         out: &mut AstPass<'_, 'b, Pg>,
     ) -> QueryResult<()> {
         let lead = self.lead();
+        if lead != Lead::Actor {
+            return self.push_changes_by(lead, walk, scope, side, out);
+        }
+        // The transactions of an actor lead to all of its changes, to be sorted by time. For one with very many of them
+        // that takes longer than to walk the log, where they are met often.
+        out.push_sql("(SELECT tl_c.* FROM ");
+        self.push_changes_by(Lead::Actor, walk, scope, side, out)?;
+        out.push_sql(" WHERE ");
+        self.push_few(out)?;
+        out.push_sql(" UNION ALL SELECT tl_c.* FROM ");
+        self.push_changes_by(self.place_lead(), walk, scope, side, out)?;
+        out.push_sql(" WHERE NOT ");
+        self.push_few(out)?;
+        out.push_sql(") AS tl_c");
+        Ok(())
+    }
+
+    /// Whether an actor has few transactions.
+    fn push_few<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(&format!(
+            "(SELECT count(*) <= {FEW} FROM (SELECT FROM audit_transactions AS tl_t WHERE true"
+        ));
+        self.push_transaction_actor("tl_t", out)?;
+        out.push_sql(&format!(" LIMIT {FEW} + 1) AS tl_n)"));
+        Ok(())
+    }
+
+    fn push_changes_by<'b>(
+        &'b self,
+        lead: Lead,
+        walk: &'b Walk,
+        scope: &'b Option<Scope>,
+        side: Side,
+        out: &mut AstPass<'_, 'b, Pg>,
+    ) -> QueryResult<()> {
         self.push_lead(lead, out)?;
         out.push_sql(
             " AS tl_i CROSS JOIN LATERAL (SELECT tl_c.* FROM audit_changes AS tl_c WHERE ",
@@ -66,13 +126,17 @@ impl TimelineFilter {
                 "tl_c.transaction_id = tl_i.id"
             }
             Lead::Key => "tl_c.id = tl_i.id",
-            Lead::Table => "tl_c.table_id = tl_i.id",
+            Lead::Table => "tl_c.table_id BETWEEN tl_i.id AND tl_i.id",
             Lead::Everything => "true",
         });
         self.push_conditions(lead, out)?;
-        walk.push_place(out, side, &PLACE)?;
+        let place = match lead {
+            Lead::Table => &PLACE_IN_TABLE,
+            _ => &PLACE,
+        };
+        walk.push_place(out, side, place)?;
         push_scope(scope, out, "tl_c")?;
-        walk.push_order(out, side, "tl_c.captured_at", "tl_c.id");
+        walk.push_order(out, side, place);
         walk.push_limit(out, side);
         out.push_sql(") AS tl_c");
         Ok(())
@@ -113,13 +177,17 @@ impl TimelineFilter {
 
     /// ` AND …` for every filter that doesn't lead.
     fn push_conditions<'b>(&'b self, lead: Lead, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        if let Some(from) = &self.from {
-            out.push_sql(" AND tl_c.captured_at >= ");
-            push_moment(out, from)?;
-        }
-        if let Some(to) = &self.to {
-            out.push_sql(" AND tl_c.captured_at <= ");
-            push_moment(out, to)?;
+        let ends = [(&self.from, ">="), (&self.to, "<=")];
+        for (moment, operator) in ends {
+            let Some(moment) = moment else { continue };
+            out.push_sql(&match lead {
+                Lead::Table => {
+                    format!(" AND (tl_c.table_id, tl_c.captured_at) {operator} (tl_i.id, ")
+                }
+                _ => format!(" AND tl_c.captured_at {operator} ("),
+            });
+            push_moment(out, moment)?;
+            out.push_sql(")");
         }
         if let Some(op) = &self.op {
             out.push_sql(" AND tl_c.op = ");
@@ -144,9 +212,10 @@ impl TimelineFilter {
             out.push_sql(")");
         }
         if self.actor.is_some() && lead != Lead::Actor {
-            out.push_sql(" AND EXISTS (SELECT FROM audit_transactions AS tl_a WHERE tl_a.id = tl_c.transaction_id");
+            // A value and no EXISTS, so that it is looked up for each change and the planner makes no join of it.
+            out.push_sql(" AND (SELECT true");
             self.push_transaction_actor("tl_a", out)?;
-            out.push_sql(")");
+            out.push_sql(" FROM audit_transactions AS tl_a WHERE tl_a.id = tl_c.transaction_id)");
         }
         if self.correlation_id.is_some() && lead != Lead::Correlation {
             out.push_sql(" AND tl_c.transaction_id = ANY (ARRAY");
@@ -161,7 +230,7 @@ impl TimelineFilter {
         Ok(())
     }
 
-    fn push_tables<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+    pub(super) fn push_tables<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql("threadline_tables_v1(");
         push_optional_text(out, self.schema.as_deref())?;
         out.push_sql(", ");
