@@ -352,7 +352,7 @@ fn the_setting_asks_for_a_scope_everywhere() {
     let Tenants { db, a, .. } = tenants();
     let database = db.name();
     execute(
-        &mut db.owner(),
+        &mut db.superuser(),
         &format!("ALTER DATABASE {database} SET threadline.require_scope = on"),
     );
     for refused in refusals(&db, a) {
@@ -368,7 +368,7 @@ fn the_setting_asks_for_a_scope_everywhere() {
         3
     );
     execute(
-        &mut db.owner(),
+        &mut db.superuser(),
         &format!("ALTER DATABASE {database} SET threadline.require_scope = off"),
     );
     assert_eq!(Item::history(1).load(&mut db.auditor()).unwrap().len(), 3);

@@ -90,10 +90,13 @@ impl ActorHistory {
         side: Side,
         out: &mut AstPass<'_, 'b, Pg>,
     ) -> QueryResult<()> {
-        out.push_sql("SELECT tl_t.* FROM audit_transactions AS tl_t WHERE ");
+        // The index has the order of the times alone: as many as it takes, and those of the last one's time.
+        out.push_sql("SELECT tl_t.* FROM (SELECT tl_t.* FROM audit_transactions AS tl_t WHERE ");
         push_actor(out, "tl_t", &self.0)?;
         walk.push_place(out, side, &PLACE)?;
         push_in_scope(scope, out, "tl_t.id")?;
+        walk.push_ties(out, side, PLACE.time);
+        out.push_sql(") AS tl_t");
         walk.push_order(out, side, &PLACE);
         walk.push_limit(out, side);
         Ok(())

@@ -89,11 +89,23 @@ impl Walk {
     /// ` LIMIT …`: one more than asked for, to see whether there is more.
     pub(super) fn push_limit(&self, out: &mut AstPass<'_, '_, Pg>, side: Side) {
         // In the text, since a plan for any limit would be one for a tenth of the log.
-        let limit = match side {
+        out.push_sql(&format!(" LIMIT {}", self.fetched(side)));
+    }
+
+    /// As many by one column, and those that equal the last of them.
+    pub(super) fn push_ties(&self, out: &mut AstPass<'_, '_, Pg>, side: Side, time: &str) {
+        let order = if self.descending(side) { "DESC" } else { "ASC" };
+        let fetched = self.fetched(side);
+        out.push_sql(&format!(
+            " ORDER BY {time} {order} FETCH FIRST {fetched} ROWS WITH TIES"
+        ));
+    }
+
+    fn fetched(&self, side: Side) -> i64 {
+        match side {
             Side::Ahead => self.limit + 1,
             Side::Behind => 1,
-        };
-        out.push_sql(&format!(" LIMIT {limit}"));
+        }
     }
 
     /// ` AND …`: beyond the cursor, and seen by the walk.

@@ -99,13 +99,15 @@ impl TimelineFilter {
         Ok(())
     }
 
-    /// Whether an actor has few transactions.
+    /// Whether an actor has few transactions. In the order of the index, so that it stops there.
     fn push_few<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql(&format!(
             "(SELECT count(*) <= {FEW} FROM (SELECT FROM audit_transactions AS tl_t WHERE true"
         ));
         self.push_transaction_actor("tl_t", out)?;
-        out.push_sql(&format!(" LIMIT {FEW} + 1) AS tl_n)"));
+        out.push_sql(&format!(
+            " ORDER BY tl_t.occurred_at LIMIT {FEW} + 1) AS tl_n)"
+        ));
         Ok(())
     }
 
