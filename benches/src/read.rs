@@ -10,6 +10,7 @@ use crate::figures::{Spread, Target, ratio, reached};
 use crate::log::{HOT, Log};
 use crate::markdown::{Table, paragraph, progress};
 use crate::model::User;
+use crate::pages;
 use crate::server::Server;
 use crate::{Result, Scale};
 
@@ -40,7 +41,7 @@ const QUESTIONS: [(&str, Question, Option<Target>); 5] = [
         None,
     ),
 ];
-// Pages of `timeline`, `query.as_of(t)` against decoding, and exports against COPY go here, once they exist.
+// `query.as_of(t)` against decoding, and exports against COPY go here, once they exist.
 
 fn as_of(log: &mut Log, number: i64) -> Result<()> {
     let (row, moment) = (log.row(number), log.middle());
@@ -114,10 +115,12 @@ pub(crate) fn run(server: &mut Server, scale: &Scale) -> Result<()> {
             micros.into_iter().chain([expected, after, reached, range]),
         );
     }
+    table.print()?;
+    pages::run(&mut logs[1], scale)?;
     drop(logs);
     server.discard("read_short")?;
     server.discard("read_long")?;
-    Ok(table.print()?)
+    Ok(())
 }
 
 /// The median of every round in microseconds, for each log.

@@ -1,5 +1,6 @@
 //! The incident playbook's raw SQL runs unchanged, and the typed API gives the same rows in the same order.
 
+mod answers;
 mod scenarios;
 
 use chrono::{DateTime, Utc};
