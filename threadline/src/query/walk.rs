@@ -71,6 +71,12 @@ impl Walk {
         self.oldest_first == (self.back() != matches!(side, Side::Behind))
     }
 
+    /// Whether the cursor is itself the upper end, or the lower end, of what is read. Beside another one it had better be the
+    /// only one: an index scan begins at either.
+    pub(super) fn ends_at_cursor(&self, side: Side, upper: bool) -> bool {
+        self.at.is_some() && self.descending(side) == upper
+    }
+
     /// ` ORDER BY …`
     pub(super) fn push_order(&self, out: &mut AstPass<'_, '_, Pg>, side: Side, columns: &Ordered) {
         let order = if self.descending(side) { "DESC" } else { "ASC" };

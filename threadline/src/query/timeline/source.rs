@@ -41,8 +41,8 @@ pub(super) const ON_PAGE: Ordered = Ordered {
     ..PLACE
 };
 
-/// In a table: a range that holds one table, ordered by it. The planner takes an equality for a chance to walk all of the log
-/// by time instead, which is slow where the table is rare; this way only the index of the table has the order.
+/// In a table: between two ends, ordered by it. The planner takes an equality for a chance to walk all of the log by time
+/// instead, which is slow where the table is rare; this way only the index of the table has the order.
 const PLACE_IN_TABLE: Ordered = Ordered {
     before: "tl_c.table_id",
     ..PLACE
@@ -128,10 +128,10 @@ impl TimelineFilter {
                 "tl_c.transaction_id = tl_i.id"
             }
             Lead::Key => "tl_c.id = tl_i.id",
-            Lead::Table => "tl_c.table_id BETWEEN tl_i.id AND tl_i.id",
-            Lead::Everything => "true",
+            // By the ends of what is read.
+            Lead::Table | Lead::Everything => "true",
         });
-        self.push_conditions(lead, out)?;
+        self.push_conditions(lead, walk, side, out)?;
         let place = match lead {
             Lead::Table => &PLACE_IN_TABLE,
             _ => &PLACE,
@@ -178,17 +178,31 @@ impl TimelineFilter {
     }
 
     /// ` AND …` for every filter that doesn't lead.
-    fn push_conditions<'b>(&'b self, lead: Lead, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let ends = [(&self.from, ">="), (&self.to, "<=")];
-        for (moment, operator) in ends {
-            let Some(moment) = moment else { continue };
-            out.push_sql(&match lead {
-                Lead::Table => {
-                    format!(" AND (tl_c.table_id, tl_c.captured_at) {operator} (tl_i.id, ")
-                }
-                _ => format!(" AND tl_c.captured_at {operator} ("),
-            });
-            push_moment(out, moment)?;
+    fn push_conditions<'b>(
+        &'b self,
+        lead: Lead,
+        walk: &Walk,
+        side: Side,
+        out: &mut AstPass<'_, 'b, Pg>,
+    ) -> QueryResult<()> {
+        for (moment, upper, operator, never) in [
+            (&self.from, false, ">=", "'-infinity'"),
+            (&self.to, true, "<=", "'infinity'"),
+        ] {
+            if walk.ends_at_cursor(side, upper) {
+                continue;
+            }
+            match (lead, moment) {
+                (Lead::Table, _) => out.push_sql(&format!(
+                    " AND (tl_c.table_id, tl_c.captured_at) {operator} (tl_i.id, "
+                )),
+                (_, Some(_)) => out.push_sql(&format!(" AND tl_c.captured_at {operator} (")),
+                (_, None) => continue,
+            }
+            match moment {
+                Some(moment) => push_moment(out, moment)?,
+                None => out.push_sql(never),
+            }
             out.push_sql(")");
         }
         if let Some(op) = &self.op {
