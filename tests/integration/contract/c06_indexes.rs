@@ -67,7 +67,7 @@ impl<Q> Query for Explained<Q> {
 
 impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Explained<Q> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("EXPLAIN (ANALYZE, FORMAT JSON) ");
+        out.push_sql("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ");
         self.0.walk_ast(out)
     }
 }
@@ -92,6 +92,15 @@ pub fn goes_by<Q: QueryFragment<Pg> + QueryId>(query: Q, index: &str, most: u64)
         nodes.extend(node["Plans"].as_array().into_iter().flatten());
     }
     assert!(indexes.contains(&index), "{indexes:?}: {plan:#}");
+}
+
+/// How many pages of tables and indexes a query looks at.
+pub fn pages_read<Q: QueryFragment<Pg> + QueryId>(query: Q) -> u64 {
+    let plan: Value = Explained(query).get_result(&mut large().auditor()).unwrap();
+    ["Shared Hit Blocks", "Shared Read Blocks"]
+        .map(|blocks| plan[0]["Plan"][blocks].as_u64().unwrap())
+        .iter()
+        .sum()
 }
 
 fn sql(query: &str) -> diesel::query_builder::SqlQuery {

@@ -5,7 +5,7 @@ use threadline::{
     incident_bundle,
 };
 
-use crate::contract::c06_indexes::{goes_by, large};
+use crate::contract::c06_indexes::{goes_by, large, pages_read};
 
 use super::*;
 
@@ -175,4 +175,44 @@ fn a_transaction() {
         "audit_changes_transaction",
         20,
     );
+}
+
+/// An index scan begins at the cursor, also where a filter ends what is read.
+#[test]
+fn late_pages_read_no_more_than_the_first() {
+    let window = TimelineFilter::new()
+        .from("2026-01-01T00:10:00Z".parse().unwrap())
+        .to("2026-01-01T02:40:00Z".parse().unwrap());
+    for filter in [
+        TimelineFilter::new(),
+        TimelineFilter::new().table("items"),
+        TimelineFilter::new().table("others"),
+        window.clone(),
+        window.clone().table("others"),
+        window.schema("public"),
+    ] {
+        for oldest_first in [false, true] {
+            let list = |limit| {
+                let list = timeline(filter.clone()).limit(limit).unwrap();
+                if oldest_first {
+                    list.oldest_first()
+                } else {
+                    list
+                }
+            };
+            let first = pages_read(list(20));
+            let mut page = list(1000).get_result(&mut large().auditor()).unwrap();
+            for _ in 0..14 {
+                let at = list(1000).at(page.cursor.as_ref().unwrap()).unwrap();
+                page = at.get_result(&mut large().auditor()).unwrap();
+            }
+            for cursor in [page.cursor.unwrap(), page.back.unwrap()] {
+                let late = pages_read(list(20).at(&cursor).unwrap());
+                assert!(
+                    late <= first + 60,
+                    "{late} pages, {first} for the first: {filter} {oldest_first}"
+                );
+            }
+        }
+    }
 }
