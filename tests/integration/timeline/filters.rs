@@ -60,13 +60,13 @@ fn busy() -> TestDb {
     db
 }
 
-/// What the model knows of actions: transaction, correlation id, request id.
-type Acted = Vec<(Uuid, Option<String>, Option<String>)>;
+/// What the model knows of an action: transaction, correlation id, request id.
+type Act = (Uuid, Option<String>, Option<String>);
+type Acted = Vec<Act>;
 
 /// Whether the change meets a filter, said again in other words.
 fn meets(change: &AuditChange, acted: &Acted, key: &str, value: &str, truncated: &[i64]) -> bool {
-    let tied = |own: fn(&AuditChange) -> Option<String>,
-                of: fn(&(Uuid, Option<String>, Option<String>)) -> &Option<String>| {
+    let tied = |own: fn(&AuditChange) -> Option<String>, of: fn(&Act) -> &Option<String>| {
         own(change).as_deref() == Some(value)
             || acted.iter().any(|action| {
                 action.0 == change.transaction_id && of(action).as_deref() == Some(value)

@@ -17,6 +17,7 @@ BEGIN
     END IF;
 END $$;
 
+
 DROP FUNCTION public.threadline_decode(anyelement, regclass, jsonb, jsonb);
 DROP FUNCTION public.threadline_as_of(regclass, jsonb, timestamptz);
 DROP FUNCTION public.threadline_state(public.audit_changes);

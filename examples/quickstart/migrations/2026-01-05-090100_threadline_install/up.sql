@@ -1742,3 +1742,158 @@ BEGIN
         END LOOP;
     END;
 END $$;
+
+-- Lists across tables: what they need to know of tables, of what a walk of pages sees, and of scopes. They run with the
+-- rights of the caller.
+
+SET LOCAL lock_timeout = '2s';
+
+CREATE INDEX IF NOT EXISTS audit_transactions_request ON public.audit_transactions (request_id)
+    WHERE request_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS audit_actions_request ON public.audit_actions (request_id)
+    WHERE request_id IS NOT NULL;
+
+-- The audited tables by this name and in this schema, each NULL for any; by former names if none is called so now. An
+-- error if there are none: an empty answer would say that nothing happened.
+CREATE OR REPLACE FUNCTION public.threadline_tables_v1(wanted_schema text, wanted_name text) RETURNS SETOF integer
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN QUERY SELECT t.id FROM public.audit_tables t
+        WHERE t.table_schema = coalesce(wanted_schema, t.table_schema) AND t.table_name = coalesce(wanted_name, t.table_name);
+    IF NOT FOUND AND wanted_name IS NOT NULL THEN
+        RETURN QUERY SELECT t.id FROM public.audit_tables t
+            WHERE t.table_schema = coalesce(wanted_schema, t.table_schema) AND wanted_name = ANY (t.former_names);
+    END IF;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'threadline: no audited table is called %', concat_ws('.', wanted_schema, coalesce(wanted_name, '*'))
+            USING ERRCODE = 'undefined_object', HINT = 'The table audit_tables lists those that are.';
+    END IF;
+END $$;
+
+-- The changes of one row, as threadline_history has them. Where the table itself is gone, the key is taken as it stands.
+CREATE OR REPLACE FUNCTION public.threadline_key_changes_v1(wanted_schema text, wanted_name text, key jsonb) RETURNS SETOF bigint
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    audited record;
+BEGIN
+    FOR audited IN
+        SELECT t.id, to_regclass(format('%I.%I', t.table_schema, t.table_name)) AS relation FROM public.audit_tables t
+        WHERE t.id IN (SELECT public.threadline_tables_v1(wanted_schema, wanted_name))
+    LOOP
+        IF audited.relation IS NOT NULL THEN
+            RETURN QUERY SELECT h.id FROM public.threadline_history(audited.relation, key) h;
+        ELSE
+            RETURN QUERY SELECT c.id FROM unnest(public.threadline_keys(audited.id, key)) k JOIN public.audit_changes c
+                ON c.table_id = audited.id AND c.key_hash = hashtextextended(k::text, 0) AND c.table_pk = k;
+        END IF;
+    END LOOP;
+END $$;
+
+-- Whether a walk of pages sees a row of the log: whether its transaction had committed at `seen`. Two things tell. The
+-- row's xmin is true in this cluster, but may be a savepoint's, which snapshots don't list; `tx` names the transaction as a
+-- whole, but in a restored log it is that of another cluster, whose numbers mean nothing here. A row is of the transaction
+-- that it names unless its xmin is older than that.
+CREATE OR REPLACE FUNCTION public.threadline_seen_v1(row_xmin xid, tx uuid, seen pg_snapshot) RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    now_at CONSTANT bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+    -- The latest transaction with these 32 bits.
+    inserted_by CONSTANT bigint := now_at - ((now_at - row_xmin::text::bigint) & 4294967295);
+    named CONSTANT bigint := ('x' || replace(right(tx::text, 17), '-', ''))::bit(64)::bigint;
+    running CONSTANT bigint[] := ARRAY(SELECT pg_snapshot_xip(seen)::text::bigint);
+    next_at CONSTANT bigint := pg_snapshot_xmax(seen)::text::bigint;
+BEGIN
+    RETURN inserted_by < pg_snapshot_xmin(seen)::text::bigint
+        -- The reader's own, which it saw.
+        OR named = pg_current_xact_id_if_assigned()::text::bigint
+        OR NOT (inserted_by >= next_at OR inserted_by = ANY (running))
+            AND NOT (named <= inserted_by AND (named >= next_at OR named = ANY (running)));
+END $$;
+
+-- Whether a row's column had this value before a change or has it after; false where the log can't tell.
+CREATE OR REPLACE FUNCTION public.threadline_has_v1(change public.audit_changes, field text, value text) RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    IF change.data_after ->> field = value OR change.changed_from ->> field = value THEN
+        RETURN true;
+    END IF;
+    -- A column that is stored only when it changes, or a row that is gone and wasn't kept.
+    IF NOT coalesce(change.data_after, change.changed_from, '{}') ? field
+        AND public.threadline_state(change) ->> field = value
+    THEN
+        RETURN true;
+    END IF;
+    RETURN field = ANY (change.changed_fields) AND NOT coalesce(change.changed_from, '{}') ? field AND EXISTS (
+        SELECT FROM public.threadline_previous(
+            change.table_id, public.threadline_keys(change.table_id, change.table_pk), change.id) p
+        WHERE public.threadline_whole(p) ->> field = value);
+END $$;
+
+-- True, unless a read of these tables, or of all audited ones, has to say what may be seen: where the setting asks for it,
+-- and where row level security is in force, since it isn't on a table's history.
+CREATE OR REPLACE FUNCTION public.threadline_without_scope_v1(wanted_schema text, wanted_name text) RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    secured text;
+BEGIN
+    IF lower(coalesce(current_setting('threadline.require_scope', true), '')) NOT IN ('', 'off', 'false', 'no', '0') THEN
+        RAISE EXCEPTION 'threadline: this read needs a scope, and has none'
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = 'The setting threadline.require_scope is on. Give the read a scope, or say unscoped.';
+    END IF;
+    SELECT format('%I.%I', n.nspname, c.relname) INTO secured
+    FROM public.audit_tables t
+    JOIN pg_catalog.pg_namespace n ON n.nspname = t.table_schema
+    JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.table_name
+    WHERE c.relrowsecurity AND t.table_schema = coalesce(wanted_schema, t.table_schema)
+      AND (wanted_name IS NULL OR t.table_name = wanted_name OR wanted_name = ANY (t.former_names))
+    ORDER BY 1 LIMIT 1;
+    IF secured IS NOT NULL THEN
+        RAISE EXCEPTION 'threadline: table % is under row level security, and this read of its history has no scope', secured
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = 'Its policies don''t apply to its history. Give the read a scope, or say unscoped.';
+    END IF;
+    RETURN true;
+END $$;
+
+-- The same for one table, which is what it returns.
+CREATE OR REPLACE FUNCTION public.threadline_without_scope_v1(relation regclass) RETURNS regclass
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    IF lower(coalesce(current_setting('threadline.require_scope', true), '')) NOT IN ('', 'off', 'false', 'no', '0')
+        OR (SELECT c.relrowsecurity FROM pg_catalog.pg_class c WHERE c.oid = relation)
+    THEN
+        PERFORM public.threadline_without_scope_v1(n.nspname, c.relname)
+        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
+    END IF;
+    RETURN relation;
+END $$;
+
+-- The line by which a scope judges what is known of a row: a TRUNCATE says nothing of it, but the line before does.
+CREATE OR REPLACE FUNCTION public.threadline_judged_v1(change public.audit_changes, relation regclass, key jsonb)
+RETURNS public.audit_changes
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    judged public.audit_changes := change;
+BEGIN
+    IF change.op = 'truncate' THEN
+        SELECT h.* INTO judged FROM public.threadline_history(relation, key) h
+        WHERE h.id < change.id AND h.op <> 'truncate' ORDER BY h.id DESC LIMIT 1;
+    END IF;
+    RETURN judged;
+END $$;
+
+-- What as-of answers for a row that never was.
+CREATE OR REPLACE FUNCTION public.threadline_never_v1(relation regclass, moment timestamptz) RETURNS text
+LANGUAGE sql STABLE
+AS $$
+    SELECT CASE WHEN moment >= t.horizon AND NOT moment <@ ANY (t.gaps) THEN 'not_yet_created' ELSE 'unknown' END
+    FROM public.audit_tables t WHERE t.id = public.threadline_table(relation)
+$$;
