@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use threadline::{ActorRef, Cursor, List, TimelineFilter, timeline};
 
 use crate::figures::{Spread, Target, ratio, reached};
-use crate::log::{HOT, Log};
+use crate::log::Log;
 use crate::markdown::{Table, paragraph, progress};
 use crate::{Result, Scale};
 
@@ -41,11 +41,6 @@ pub(crate) fn run(log: &mut Log, scale: &Scale) -> Result<()> {
         (
             "an actor of all of it",
             all().actor(ActorRef::user(42)?),
-            None,
-        ),
-        (
-            "a row, a tenth of the log",
-            all().table("users").key([("id", HOT)]),
             None,
         ),
     ];

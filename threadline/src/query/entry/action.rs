@@ -45,7 +45,7 @@ pub struct AuditAction {
 pub(in crate::query) const ACTION: &str = "ROW(tl_x.id, tl_x.transaction_id, tl_x.name, tl_x.actor_ref, tl_x.status, \
      tl_x.verb, tl_x.category, tl_x.reason, tl_x.comment, tl_x.correlation_id, tl_x.request_id, tl_x.job_id, tl_x.inserted_at)";
 
-/// The type of [`ACTION`].
+/// The type of an [`AuditAction`] in SQL.
 pub type ActionRecord = Record<(
     SqlUuid,
     SqlUuid,

@@ -77,7 +77,7 @@ type TransactionSql = Record<(
     Nullable<Text>,
 )>;
 
-/// The type of [`CHANGE`].
+/// The type of an [`AuditChange`] in SQL.
 pub type ChangeRecord = Record<(
     BigInt,
     SqlUuid,

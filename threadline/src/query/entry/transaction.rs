@@ -56,7 +56,7 @@ pub(in crate::query) const TRANSACTION: &str = "ROW(tl_t.id, tl_t.txid::text::bi
      tl_t.action_id, tl_t.source, tl_t.meta, tl_t.request_id, tl_t.correlation_id, tl_t.job_id, tl_t.session_user_name, \
      tl_t.role_name, tl_t.application_name, host(tl_t.client_address))";
 
-/// The type of [`TRANSACTION`].
+/// The type of an [`AuditTransaction`] in SQL.
 pub type TransactionRecord = Record<(
     SqlUuid,
     BigInt,
