@@ -167,10 +167,7 @@ mod tests {
             assert!(altered.parse::<Cursor>().is_err(), "{altered}");
             assert!(text[..index].parse::<Cursor>().is_err(), "{index}");
         }
-        assert_eq!(
-            format!("{text}A").parse::<Cursor>(),
-            Err(CursorError::Malformed)
-        );
+        assert!(format!("{text}A").parse::<Cursor>().is_err());
     }
 
     #[test]

@@ -228,7 +228,7 @@ fn nearest(key: &str) -> Option<&'static str> {
         .iter()
         .map(|field| (distance(key, field.name), field.name));
     let near = distances
-        .filter(|(distance, name)| *distance <= name.len() / 3)
+        .filter(|(distance, name)| *distance <= (name.len() / 2).min(3))
         .min();
     synonym.or(near.map(|(_, name)| name))
 }
