@@ -1767,7 +1767,7 @@ BEGIN
     END IF;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'threadline: no audited table is called %', concat_ws('.', wanted_schema, coalesce(wanted_name, '*'))
-            USING ERRCODE = 'undefined_object', HINT = 'The table audit_tables lists those that are.';
+            USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM public.audit_tables lists those that are.';
     END IF;
 END $$;
 
