@@ -3,10 +3,11 @@
 mod as_of;
 mod change;
 mod columns;
-mod fields;
 mod history;
 mod key;
 mod op;
+mod recorded_value;
+mod redactions;
 mod selection;
 mod source;
 mod table;
@@ -16,6 +17,8 @@ pub use change::{Change, ChangeTransaction, Snapshot};
 pub use history::{AuditedDsl, Changes, History};
 pub use key::{IntoKey, KeyPart};
 pub use op::{Op, UnknownOp};
+pub use recorded_value::{RecordedRow, RecordedValue};
+pub use redactions::Redactions;
 pub use selection::{ChangeSelection, Recorded, recorded};
 pub use source::{ChangeFilter, OfRow, OfTable, Source};
 

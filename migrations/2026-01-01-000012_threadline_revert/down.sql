@@ -1,0 +1,11 @@
+DROP FUNCTION public.threadline_revert(uuid, bigint, boolean);
+DROP FUNCTION public.threadline_referring(public.audit_tables, jsonb);
+DROP FUNCTION public.threadline_obstacles(public.audit_tables, jsonb, jsonb, text[]);
+DROP FUNCTION public.threadline_foreign_keys_v1();
+DROP FUNCTION public.threadline_since(public.audit_tables, jsonb, bigint, jsonb, jsonb);
+DROP FUNCTION public.threadline_net(uuid, bigint);
+DROP FUNCTION public.threadline_live(public.audit_tables, jsonb, boolean);
+DROP FUNCTION public.threadline_same_key_v1(text[]);
+DROP FUNCTION public.threadline_named(jsonb, jsonb);
+DROP FUNCTION public.threadline_row(anyelement, jsonb);
+DROP FUNCTION public.threadline_earlier(public.audit_changes);
