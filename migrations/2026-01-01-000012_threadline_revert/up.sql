@@ -208,7 +208,8 @@ DECLARE
     since text[];
     target jsonb;
     changed text[];
-    obstacles record;
+    taken jsonb;
+    orphaned jsonb;
     referring jsonb;
     undone json[] := '{}';
     involved integer[] := '{}';
@@ -218,7 +219,8 @@ BEGIN
         live := NULL;
         since := '{}';
         target := NULL;
-        obstacles := NULL;
+        taken := '[]';
+        orphaned := '[]';
         referring := '[]';
         IF relation IS NOT NULL THEN
             live := public.threadline_live(net.audited, net.key, locked);
@@ -239,13 +241,13 @@ BEGIN
                 changed := ARRAY(SELECT k FROM jsonb_object_keys(target) k WHERE target -> k IS DISTINCT FROM live -> k);
             END IF;
             IF target IS NOT NULL THEN
-                SELECT o.* INTO obstacles FROM public.threadline_obstacles(net.audited, net.key, target, changed) o;
+                SELECT o.taken, o.orphaned INTO taken, orphaned FROM public.threadline_obstacles(net.audited, net.key, target, changed) o;
             END IF;
         END IF;
         involved := involved || (net.audited).id;
         undone := undone || json_build_object('table_id', (net.audited).id, 'key', net.key, 'first_id', net.first_id, 'last_id', net.last_id,
             'remade', net.remade, 'changed', net.changed, 'before', net.before, 'after', net.after, 'live', live IS NOT NULL, 'since', since,
-            'taken', coalesce(obstacles.taken, '[]'), 'orphaned', coalesce(obstacles.orphaned, '[]'), 'referring', referring);
+            'taken', taken, 'orphaned', orphaned, 'referring', referring);
     END LOOP;
     RETURN json_build_object(
         'transaction_id', tx, 'change_id', single, 'rows', array_to_json(undone),
