@@ -13,6 +13,52 @@ AS $$
       AND NOT EXISTS (SELECT FROM unnest(t.gaps) g WHERE g && tstzrange(p.captured_at, change.captured_at, '[]'))
 $$;
 
+-- A column under its name and its former ones.
+CREATE OR REPLACE FUNCTION public.threadline_names(relation regclass, name text) RETURNS text[]
+LANGUAGE sql STABLE
+AS $$
+    SELECT name || ARRAY(SELECT jsonb_array_elements_text(t.former_columns -> name))
+    FROM public.audit_tables t WHERE t.id = public.threadline_table(relation)
+$$;
+
+-- A value of a column as capture prints it: one object for each name that the column had. None for what only stands for a
+-- value: a placeholder, or what is left in place of one that was too large.
+CREATE OR REPLACE FUNCTION public.threadline_values(relation regclass, name text, value anyelement) RETURNS jsonb[]
+LANGUAGE plpgsql STABLE
+SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
+SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
+AS $$
+DECLARE
+    audited public.audit_tables;
+    type text;
+    printed jsonb;
+BEGIN
+    SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
+    SELECT format_type(a.atttypid, a.atttypmod) INTO type FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid = relation AND a.attname = name AND a.attnum > 0 AND NOT a.attisdropped;
+    IF type IS NULL THEN
+        printed := to_jsonb(value); -- the column is gone, its history is not
+    ELSIF coalesce(audited.rules -> 'as_text', '[]') ? name THEN
+        EXECUTE format('SELECT to_jsonb(CAST($1 AS %s)::text)', type) INTO printed USING value;
+    ELSE
+        BEGIN
+            EXECUTE format('SELECT to_jsonb(CAST($1 AS %s))', type) INTO printed USING value;
+        EXCEPTION WHEN untranslatable_character OR numeric_value_out_of_range THEN
+            printed := to_jsonb(value::text); -- a json value that jsonb can't hold is kept as text
+        END;
+    END IF;
+    printed := coalesce(printed, 'null');
+    IF coalesce(audited.redacted -> name @> printed, false) OR printed @> '{"$threadline": "omitted"}' THEN
+        RETURN '{}';
+    END IF;
+    RETURN ARRAY(SELECT jsonb_build_object(n, printed) FROM unnest(public.threadline_names(relation, name)) n);
+END $$;
+
+-- Whether a recorded row has one of these fields with exactly its value.
+CREATE OR REPLACE FUNCTION public.threadline_has(recorded jsonb, fields jsonb[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+AS $$ SELECT EXISTS (SELECT FROM unnest(fields) f, jsonb_each(f) e WHERE recorded -> e.key = e.value) $$;
+
 -- A recorded row, or a part of one, as a record of its table. What is missing is NULL.
 CREATE OR REPLACE FUNCTION public.threadline_row(base anyelement, data jsonb) RETURNS anyelement
 LANGUAGE plpgsql STABLE

@@ -22,4 +22,5 @@ mod revert;
 mod schema;
 mod spine;
 mod ui;
+mod where_changed;
 mod write;

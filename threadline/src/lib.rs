@@ -85,7 +85,7 @@ pub use migrations::MIGRATIONS;
 pub use query::change_columns as change;
 pub use query::{
     AsOf, AuditedDsl, Change, ChangeTransaction, Op, Origin, RecordedRow, RecordedValue,
-    Redactions, Snapshot, recorded,
+    Redactions, Snapshot, recorded, where_changed,
 };
 #[cfg(feature = "async")]
 pub use record::asynch;
