@@ -62,8 +62,8 @@ AS $$ SELECT EXISTS (SELECT FROM unnest(fields) f, jsonb_each(f) e WHERE recorde
 -- A recorded row, or a part of one, as a record of its table. What is missing is NULL.
 CREATE OR REPLACE FUNCTION public.threadline_row(base anyelement, data jsonb) RETURNS anyelement
 LANGUAGE plpgsql STABLE
-SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601' SET lc_monetary = 'C'
-SET xmloption = 'content' SET array_nulls = 'on'
+SET array_nulls = 'on' SET xmloption = 'content' SET lc_monetary = 'C'
+SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
 AS $$
 BEGIN
     RETURN jsonb_populate_record(base, data);

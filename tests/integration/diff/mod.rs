@@ -1,6 +1,7 @@
 //! Diffs of recorded changes.
 
 mod history;
+mod property;
 mod values;
 
 use diesel::prelude::*;

@@ -2,6 +2,7 @@
 
 mod conflicts;
 mod parent_and_child;
+mod property;
 
 use diesel::prelude::*;
 use threadline::{

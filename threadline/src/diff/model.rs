@@ -63,6 +63,41 @@ impl<M: Audited> ModelDiff<M> {
             .find_map(|column| self.diff.field(column))
     }
 
+    /// The fields by the names that they have in the model: that of the model's field, or of the column where the model
+    /// leaves it out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod app {
+    /// #     diesel::table! { users (id) { id -> BigInt, email -> Text, } }
+    /// #     #[derive(diesel::Queryable, diesel::Selectable, threadline::Audited)]
+    /// #     #[diesel(table_name = users)]
+    /// #     pub struct User { pub id: i64, #[diesel(column_name = email)] pub address: String }
+    /// # }
+    /// # use app::User;
+    /// use threadline::{Change, DiffOptions};
+    ///
+    /// fn changed(change: &Change<User>) -> Vec<String> {
+    ///     let diff = change.diff(DiffOptions::new());
+    ///     diff.by_field().map(|(field, _)| field.to_owned()).collect()
+    /// }
+    /// ```
+    pub fn by_field(&self) -> impl Iterator<Item = (&str, &FieldDiff)> {
+        self.diff.fields.iter().map(|field| {
+            let column = field.column.as_str();
+            let renamed = M::DEFINITION.columns_formerly.iter();
+            let now = renamed
+                .filter(|(_, former)| *former == column)
+                .map(|(now, _)| *now)
+                .next()
+                .unwrap_or(column);
+            let mut fields = M::FIELDS.iter();
+            let name = fields.find(|(known, _)| *known == now);
+            (name.map_or(column, |(_, name)| *name), field)
+        })
+    }
+
     /// Without the model.
     #[must_use]
     pub fn into_inner(self) -> ChangeDiff {
