@@ -4,6 +4,7 @@ DROP FUNCTION public.threadline_obstacles(public.audit_tables, jsonb, jsonb, tex
 DROP FUNCTION public.threadline_foreign_keys_v1();
 DROP FUNCTION public.threadline_since(public.audit_tables, jsonb, bigint, jsonb, jsonb);
 DROP FUNCTION public.threadline_net(uuid, bigint);
+DROP FUNCTION public.threadline_alive(integer, bigint);
 DROP FUNCTION public.threadline_live(public.audit_tables, jsonb, boolean);
 DROP FUNCTION public.threadline_same_key_v1(text[]);
 DROP FUNCTION public.threadline_named(jsonb, jsonb);

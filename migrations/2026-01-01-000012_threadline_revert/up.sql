@@ -100,7 +100,26 @@ BEGIN
     RETURN image - ARRAY(SELECT jsonb_object_keys(audited.redacted));
 END $$;
 
+-- The keys of a table's rows before a line of the log, as far as the log knows them. It reads all of the table's changes.
+CREATE OR REPLACE FUNCTION public.threadline_alive(relation_id integer, before bigint) RETURNS SETOF jsonb
+LANGUAGE sql STABLE
+AS $$
+    SELECT l.key FROM (
+        SELECT DISTINCT ON (n.key) n.key, c.op
+        FROM public.audit_tables t JOIN public.audit_changes c ON c.table_id = t.id
+        CROSS JOIN LATERAL (SELECT public.threadline_named(t.former_columns, c.table_pk) AS key) n
+        WHERE t.id = relation_id AND c.op <> 'truncate' AND c.id < before AND c.id > (
+            SELECT coalesce(max(e.id), 0) FROM public.audit_changes e
+            WHERE e.table_id = relation_id AND e.key_hash = hashtextextended('{}', 0) AND e.op = 'truncate' AND e.id < before)
+        ORDER BY n.key, c.id DESC) l
+    WHERE l.op <> 'delete'
+$$;
+
 -- The net changes of a transaction, or of one change: for each row what it was before and after, as the log knows.
+--
+-- A trigger that writes in the middle of a statement is captured before what it reacted to, and the log's last line about a
+-- row is always right, but not the first one. So what came before is read from the line before them all; the values that
+-- the first line kept count where it is the only one, and where that line has none.
 CREATE OR REPLACE FUNCTION public.threadline_net(tx uuid, single bigint)
 RETURNS TABLE (audited public.audit_tables, key jsonb, first_id bigint, last_id bigint, remade boolean, changed text[], before jsonb, after jsonb)
 LANGUAGE sql STABLE
@@ -109,18 +128,30 @@ AS $$
         ARRAY(SELECT DISTINCT coalesce(now.key, f) FROM public.audit_changes c, unnest(c.changed_fields) f
               LEFT JOIN jsonb_each(t.former_columns) now ON now.value ? f AND NOT t.former_columns ? f
               WHERE c.id = ANY (n.ids) ORDER BY 1),
-        CASE WHEN b.op <> 'insert' THEN public.threadline_named(t.former_columns,
-            coalesce(public.threadline_earlier(b), '{}') || coalesce(b.changed_from, '{}')) END,
-        CASE WHEN a.op <> 'delete' THEN public.threadline_named(t.former_columns, public.threadline_whole(a)) END
+        CASE WHEN coalesce(e.existed, n.existed) THEN public.threadline_named(t.former_columns,
+            CASE WHEN cardinality(n.ids) = 1 THEN coalesce(e.image, '{}') || coalesce(b.changed_from, '{}')
+                ELSE coalesce(e.image, '{}') || (coalesce(b.changed_from, '{}') - ARRAY(SELECT jsonb_object_keys(e.image - public.threadline_list_v1(t.rules, 'ignore_only')))) END) END,
+        CASE WHEN a.op IN ('insert', 'update') THEN public.threadline_named(t.former_columns, public.threadline_whole(a)) END
     FROM (
-        SELECT c.table_id, public.threadline_named(r.former_columns, c.table_pk) AS key, min(c.id) AS first_id, max(c.id) AS last_id,
-            bool_or(c.op <> 'update') AS remade, array_agg(c.id) AS ids
-        FROM public.audit_changes c JOIN public.audit_tables r ON r.id = c.table_id
-        WHERE (c.transaction_id = tx OR c.id = single) AND c.op IN ('insert', 'update', 'delete')
+        SELECT l.table_id, public.threadline_named(r.former_columns, l.pk) AS key, min(l.id) AS first_id, max(l.id) AS last_id,
+            bool_or(l.op <> 'update') AS remade, array_agg(l.id) AS ids,
+            coalesce(min(l.id) FILTER (WHERE l.op = 'insert') > min(l.id) FILTER (WHERE l.op IN ('delete', 'truncate')), NOT bool_or(l.op = 'insert')) AS existed
+        FROM (
+            SELECT c.table_id, c.table_pk AS pk, c.id, c.op FROM public.audit_changes c
+            WHERE (c.transaction_id = tx OR c.id = single) AND c.op IN ('insert', 'update', 'delete')
+            UNION ALL
+            SELECT c.table_id, a.pk, c.id, c.op FROM public.audit_changes c, public.threadline_alive(c.table_id, c.id) a(pk)
+            WHERE (c.transaction_id = tx OR c.id = single) AND c.op = 'truncate') l
+        JOIN public.audit_tables r ON r.id = l.table_id
         GROUP BY 1, 2) n
     JOIN public.audit_tables t ON t.id = n.table_id
     JOIN public.audit_changes b ON b.id = n.first_id
     JOIN public.audit_changes a ON a.id = n.last_id
+    LEFT JOIN LATERAL (
+        SELECT p.op IN ('insert', 'update', 'baseline') AS existed,
+            CASE WHEN p.op IN ('insert', 'update', 'baseline') THEN public.threadline_whole(p) END AS image
+        FROM public.threadline_previous(t.id, public.threadline_keys(t.id, n.key), n.first_id) p
+        WHERE NOT EXISTS (SELECT FROM unnest(t.gaps) g WHERE g && tstzrange(p.captured_at, b.captured_at, '[]'))) e ON true
     ORDER BY n.table_id, n.key
 $$;
 
@@ -297,13 +328,15 @@ BEGIN
     END LOOP;
     RETURN json_build_object(
         'transaction_id', tx, 'change_id', single, 'rows', array_to_json(undone),
-        'truncated', (SELECT coalesce(json_agg(DISTINCT format('%I.%I', c.table_schema, c.table_name)), '[]') FROM public.audit_changes c
-                      WHERE (c.transaction_id = tx OR c.id = single) AND c.op = 'truncate'),
+        -- Where there were rows that the log doesn't know.
+        'truncated', (SELECT coalesce(json_agg(DISTINCT format('%s.%s', t.table_schema, t.table_name)), '[]')
+                      FROM public.audit_changes c JOIN public.audit_tables t ON t.id = c.table_id
+                      WHERE (c.transaction_id = tx OR c.id = single) AND c.op = 'truncate' AND coalesce(t.horizon > c.captured_at, true)),
         'tables', (
             SELECT coalesce(json_agg(json_build_object('id', t.id, 'schema', t.table_schema, 'name', t.table_name, 'key', t.key_columns,
                 'redacted', t.redacted, 'except', coalesce(t.rules -> 'except_columns', '[]'), 'columns', (
                     SELECT json_agg(json_build_object('name', a.attname, 'not_null', a.attnotnull, 'has_default', a.atthasdef OR a.attidentity <> '',
-                        'generated', a.attgenerated <> '', 'always', a.attidentity = 'a'))
+                        'generated', a.attgenerated <> '', 'always', a.attidentity = 'a') ORDER BY a.attnum)
                     FROM pg_catalog.pg_attribute a
                     WHERE a.attrelid = to_regclass(format('%I.%I', t.table_schema, t.table_name)) AND a.attnum > 0 AND NOT a.attisdropped))), '[]')
             FROM public.audit_tables t WHERE t.id = ANY (involved)),

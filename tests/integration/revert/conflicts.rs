@@ -189,18 +189,47 @@ fn the_plan_is_made_again_under_locks() {
 }
 
 #[test]
-fn truncate_is_named() {
+fn a_truncated_table_gets_its_rows_back() {
     let db = family();
+    let before = state(&db, &TABLES);
     let transaction = work(
         &db,
-        "BEGIN; UPDATE parents SET name = 'x' WHERE id = 1; TRUNCATE children; COMMIT",
+        "BEGIN; UPDATE children SET note = 'x' WHERE id = 1; INSERT INTO children (parent_id) VALUES (1);
+         DELETE FROM children WHERE id = 2; TRUNCATE parents CASCADE; COMMIT",
     );
+    let plan = plan(&db, transaction);
+    assert_eq!(plan.conflicts(), []);
+    assert_eq!(plan.apply(&mut db.reverter(), &context()).unwrap().rows, 5);
+    assert_eq!(state(&db, &TABLES), before);
+}
+
+/// Of rows from before the log nothing is known.
+#[test]
+fn truncate_of_unknown_rows_is_named() {
+    let db = TestDb::new();
+    db.create(CREATE);
+    execute(
+        &mut db.app(),
+        "INSERT INTO parents VALUES (1, 'old', NULL, NULL)",
+    );
+    for table in TABLES {
+        db.capture(table, threadline::Definition::new("Model", &["id"]));
+    }
+    execute(
+        &mut db.app(),
+        "INSERT INTO parents VALUES (2, 'new', NULL, NULL)",
+    );
+    let transaction = work(&db, "TRUNCATE parents CASCADE");
     let mut plan = plan(&db, transaction);
     assert_eq!(
         kinds(&plan),
-        [("public.children", String::new(), &ConflictKind::Truncated)]
+        [("public.parents", String::new(), &ConflictKind::Truncated)]
     );
     refused(&db, &plan);
     plan.decide_all(|_| Some(Decision::Skip)).unwrap();
     assert_eq!(plan.apply(&mut db.reverter(), &context()).unwrap().rows, 1);
+    assert_eq!(
+        rows(&mut db.owner(), "SELECT name FROM parents"),
+        [serde_json::json!({"name": "new"})]
+    );
 }

@@ -1,8 +1,10 @@
 //! Reverts, previewed and applied.
 
 mod conflicts;
+mod order;
 mod parent_and_child;
 mod property;
+mod redacted;
 
 use diesel::prelude::*;
 use threadline::{

@@ -24,7 +24,6 @@ diesel::table! {
 #[derive(Debug, Queryable, Selectable, Audited)]
 #[diesel(table_name = things)]
 #[audited(read_only)]
-#[expect(dead_code, reason = "only its changes are looked at")]
 struct Thing {
     id: i64,
 }

@@ -61,7 +61,8 @@ pub enum ConflictKind {
     },
     /// Rows depend on each other in a circle that no order of statements respects. It can only be skipped.
     Cycle,
-    /// The table was truncated: its rows are not put back. It can only be skipped.
+    /// The table was truncated, and the log doesn't know all the rows that it had: it begins later, or was interrupted. Skip:
+    /// put back those that it knows.
     Truncated,
     /// The table is gone. It can only be skipped.
     TableGone,
@@ -125,7 +126,9 @@ impl fmt::Display for Conflict {
                 ": {rows} later rows of {child} refer to it by {constraint} ({columns})"
             ),
             ConflictKind::Cycle => f.write_str(": no order of statements respects all keys"),
-            ConflictKind::Truncated => f.write_str(": truncated, and its rows are not put back"),
+            ConflictKind::Truncated => {
+                f.write_str(": truncated, and the log doesn't know all its rows")
+            }
             ConflictKind::TableGone => f.write_str(": the table is gone"),
         }
     }
