@@ -5,6 +5,8 @@ mod order;
 mod parent_and_child;
 mod property;
 mod redacted;
+mod sessions;
+mod sources;
 
 use diesel::prelude::*;
 use threadline::{

@@ -60,9 +60,10 @@ impl<M> Change<M> {
     }
 }
 
+// Its SQL depends on its values: no prepared statement is kept for its type.
 impl QueryId for RevertPlanQuery {
-    type QueryId = Self;
-    const HAS_STATIC_QUERY_ID: bool = true;
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
 }
 
 /// The selection of a [`RevertPlan`]; only its type matters.
