@@ -182,3 +182,35 @@ fn a_trigger_that_swallows_the_write_is_an_error() {
         "{error}"
     );
 }
+
+/// The update by the cascade is captured before the key change that it follows from.
+#[test]
+fn lines_that_were_captured_out_of_order() {
+    let db = TestDb::new();
+    db.create(
+        "CREATE TABLE nodes (id int PRIMARY KEY, elder_id int REFERENCES nodes ON UPDATE CASCADE)",
+    );
+    db.capture(
+        "nodes",
+        Definition::new("Node", &["id"]).level(threadline::Level::Statement),
+    );
+    reverted(
+        &db,
+        &["nodes"],
+        "DO 'BEGIN INSERT INTO nodes VALUES (2, 2); UPDATE nodes SET id = 3; END'",
+    );
+}
+
+/// The nested update of row 2 is captured before the outer one.
+#[test]
+fn values_that_were_captured_out_of_order() {
+    let db = captured("CREATE TABLE items (id int PRIMARY KEY, n int)", &["items"]);
+    execute(
+        &mut db.owner(),
+        "CREATE FUNCTION nested() RETURNS trigger LANGUAGE plpgsql AS
+         'BEGIN IF NEW.id = 1 AND NEW.n = 10 THEN UPDATE items SET n = 99 WHERE id = 2; END IF; RETURN NULL; END';
+         CREATE TRIGGER nested AFTER UPDATE ON items FOR EACH ROW EXECUTE FUNCTION nested()",
+    );
+    execute(&mut db.app(), "INSERT INTO items VALUES (1, 1), (2, 2)");
+    reverted(&db, &["items"], "UPDATE items SET n = 10");
+}
