@@ -19,7 +19,9 @@
 //! 1. Annotate a model with [`#[derive(Audited)]`](macro@Audited).
 //! 2. List your models with [`models!`] and generate migrations: the crate `threadline-cli` is the command for it.
 //! 3. Write inside [`transaction()`], or [`asynch::transaction`] with diesel-async; record [actions](record_action).
-//! 4. Ask with [`history`](AuditedDsl::history), [`as_of`](AuditedDsl::as_of) and [`changes`](AuditedDsl::changes).
+//! 4. Ask with [`history`](AuditedDsl::history), [`as_of`](AuditedDsl::as_of) and [`changes`](AuditedDsl::changes);
+//!    [`where_changed`] finds a value, [`Change::diff`] says what a change did.
+//! 5. Undo with [`revert_transaction_plan`]: preview, decide, apply.
 //!
 //! ```
 //! # mod app {

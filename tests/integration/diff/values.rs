@@ -129,3 +129,48 @@ fn truncate_and_what_only_touched_other_columns_list_nothing() {
         [BeforeValues::Recorded, BeforeValues::None]
     );
 }
+
+#[test]
+fn a_typed_diff_names_the_fields_of_the_model() {
+    #[derive(Debug, Queryable, Selectable, Audited)]
+    #[diesel(table_name = items)]
+    #[audited(read_only)]
+    #[expect(dead_code, reason = "only its diffs are looked at")]
+    struct Renamed {
+        #[diesel(column_name = id)]
+        number: i64,
+        #[diesel(column_name = name)]
+        #[audited(formerly = "title")]
+        label: String,
+    }
+
+    let db = TestDb::new();
+    db.create("CREATE TABLE items (id bigint PRIMARY KEY, title text NOT NULL, price numeric, ssn text, pin text, touched int, photo text)");
+    let plain = threadline::Definition::new("Item", &["id"]).store_changed_from();
+    db.capture("items", plain);
+    let mut app = db.app();
+    execute(
+        &mut app,
+        "INSERT INTO items VALUES (1, 'a'); UPDATE items SET title = 'b', price = 1",
+    );
+    db.create("ALTER TABLE items RENAME title TO name");
+    db.capture("items", plain.columns_formerly(&[("name", "title")]));
+    execute(&mut app, "UPDATE items SET name = 'c'");
+    let changes = Renamed::history(1).load(&mut db.auditor()).unwrap();
+    let diff = |index: usize| changes[index].diff(everything());
+    let label = |index: usize| {
+        let diff = diff(index);
+        let field = diff.field_of(items::name).unwrap();
+        field.after.recorded().unwrap().as_str().unwrap()
+    };
+    assert_eq!([label(2), label(1), label(0)], ["a", "b", "c"]);
+    let names = |index: usize| {
+        let diff = diff(index);
+        let names = diff.by_field().map(|(name, _)| name.to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names(0), ["label"]);
+    assert_eq!(names(1), ["price", "label"]);
+    assert!(names(2).contains(&"number".to_owned()));
+    assert_eq!(diff(0).into_inner(), change_diff(&changes[0], everything()));
+}

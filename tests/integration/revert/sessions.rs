@@ -79,7 +79,7 @@ fn a_reader_may_preview_what_it_may_read_and_apply_nothing() {
 #[test]
 fn hidden_rows_are_an_error() {
     let db = family();
-    let transaction = work(&db, "UPDATE parents SET name = 'x' WHERE id = 1");
+    let transaction = work(&db, "INSERT INTO parents VALUES (0, 'hidden', NULL, NULL)");
     execute(
         &mut db.owner(),
         "ALTER TABLE parents ENABLE ROW LEVEL SECURITY; CREATE POLICY part ON parents USING (id > 1)",
@@ -113,6 +113,7 @@ fn settings_of_the_session_change_nothing() {
         SET bytea_output = 'escape'; SET array_nulls = off";
     for sql in [
         "DELETE FROM samples",
+        "UPDATE samples SET day = NULL",
         "UPDATE samples SET at = NULL, day = NULL, span = NULL, raw = NULL, ratio = NULL, cash = NULL, tags = NULL",
     ] {
         let transaction = work(&db, sql);

@@ -245,3 +245,45 @@ fn a_transaction_that_the_log_does_not_know() {
     let plan = plan(&db, Uuid::nil());
     assert_eq!((plan.steps().len(), plan.conflicts().len()), (0, 0));
 }
+
+/// In the log they are JSON strings; only one of them was one.
+#[test]
+fn a_document_that_was_kept_as_text() {
+    let db = TestDb::new();
+    db.create("CREATE TABLE items (id int PRIMARY KEY, name json, n int)");
+    db.capture("items", plain().store_changed_from());
+    execute(
+        &mut db.app(),
+        r#"INSERT INTO items VALUES (1, '{"a": "\u0000"}', 1), (2, '"{\"a\": 1}"', 2), (3, '"no document"', 3)"#,
+    );
+    let transaction = work(&db, "UPDATE items SET name = NULL");
+    let plan = plan(&db, transaction);
+    assert_eq!(
+        kinds(&plan),
+        [("public.items", r#""1""#.into(), &ConflictKind::NotRecorded)]
+    );
+    assert_eq!(plan.steps().len(), 2);
+}
+
+#[test]
+fn a_partitioned_table() {
+    let db = TestDb::new();
+    db.create(
+        "CREATE TABLE items (id int PRIMARY KEY, name text, n int) PARTITION BY LIST (id);
+         CREATE TABLE items_1 PARTITION OF items FOR VALUES IN (1); CREATE TABLE items_rest PARTITION OF items DEFAULT",
+    );
+    db.capture("items", plain().store_changed_from());
+    execute(
+        &mut db.app(),
+        "INSERT INTO items VALUES (1, 'a', 1), (2, 'b', 2)",
+    );
+    let before = live(&db);
+    let transaction = work(
+        &db,
+        "BEGIN; UPDATE items SET id = 3 WHERE id = 1; UPDATE items SET n = 5; DELETE FROM items_rest WHERE id = 2; COMMIT",
+    );
+    let plan = plan(&db, transaction);
+    assert_eq!(plan.conflicts(), []);
+    plan.apply(&mut db.reverter(), &context()).unwrap();
+    assert_eq!(live(&db), before);
+}
