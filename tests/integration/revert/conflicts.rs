@@ -97,7 +97,7 @@ fn a_row_that_is_gone() {
     );
     assert_eq!(
         plan.decide(&conflicts[0], Decision::Force),
-        Err(DecisionError::NotForcible(conflicts[0].clone()))
+        Err(DecisionError::NotForcible(Box::new(conflicts[0].clone())))
     );
 }
 

@@ -125,9 +125,7 @@ impl Serialize for RecordedValue {
 impl<'de> Deserialize<'de> for RecordedValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // Boxed, because text that is read from a stream can't be borrowed.
-        Ok(Self::from_raw(&*Box::<RawValue>::deserialize(
-            deserializer,
-        )?))
+        Ok(Self::from_raw(&Box::<RawValue>::deserialize(deserializer)?))
     }
 }
 

@@ -39,10 +39,10 @@ pub enum RevertError {
 pub enum DecisionError {
     /// The plan has no such conflict.
     #[error("the plan has no such conflict: {0}. Take one of RevertPlan::conflicts")]
-    Unknown(Conflict),
+    Unknown(Box<Conflict>),
     /// Such a conflict can't be forced.
     #[error("{0}. This can't be forced: skip the row")]
-    NotForcible(Conflict),
+    NotForcible(Box<Conflict>),
 }
 
 fn listed(conflicts: &[Conflict]) -> String {

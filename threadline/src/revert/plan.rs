@@ -66,10 +66,10 @@ impl RevertPlan {
     /// [`DecisionError`] if the plan has no such conflict, or if it can't be forced.
     pub fn decide(&mut self, conflict: &Conflict, decision: Decision) -> Result<(), DecisionError> {
         if !self.conflicts().contains(conflict) {
-            return Err(DecisionError::Unknown(conflict.clone()));
+            return Err(DecisionError::Unknown(Box::new(conflict.clone())));
         }
         if decision == Decision::Force && !conflict.may_force() {
-            return Err(DecisionError::NotForcible(conflict.clone()));
+            return Err(DecisionError::NotForcible(Box::new(conflict.clone())));
         }
         self.decisions.retain(|(decided, _)| decided != conflict);
         self.decisions.push((conflict.clone(), decision));
