@@ -366,7 +366,7 @@ BEGIN
                       WHERE (c.transaction_id = tx OR c.id = single) AND c.op = 'truncate' AND coalesce(t.horizon > c.captured_at, true)),
         'tables', (
             SELECT coalesce(json_agg(json_build_object('id', t.id, 'schema', t.table_schema, 'name', t.table_name, 'key', t.key_columns,
-                'redacted', t.redacted, 'except', coalesce(t.rules -> 'except_columns', '[]'), 'columns', (
+                'captured', t.installed_at IS NOT NULL, 'redacted', t.redacted, 'except', coalesce(t.rules -> 'except_columns', '[]'), 'columns', (
                     SELECT json_agg(json_build_object('name', a.attname, 'not_null', a.attnotnull, 'has_default', a.atthasdef OR a.attidentity <> '',
                         'generated', a.attgenerated <> '', 'always', a.attidentity = 'a') ORDER BY a.attnum)
                     FROM pg_catalog.pg_attribute a

@@ -114,7 +114,7 @@ fn a_key_that_is_taken() {
     assert_eq!(
         taken,
         [
-            r#"public.parents id = "1": the key of public.parents (id) is taken by the row {"id": "1"}"#,
+            r#"public.parents id = "1": another row lives under its key (id)"#,
             r#"public.parents id = "2": the key parents_email_key (email) is taken by the row {"id": "5"}"#
         ]
     );

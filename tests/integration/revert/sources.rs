@@ -287,3 +287,19 @@ fn a_partitioned_table() {
     plan.apply(&mut db.reverter(), &context()).unwrap();
     assert_eq!(live(&db), before);
 }
+
+#[test]
+fn a_table_that_is_not_captured_any_more() {
+    let db = items(plain().store_changed_from());
+    let transaction = work(&db, "INSERT INTO items VALUES (1, 'a', 1)");
+    execute(
+        &mut db.owner(),
+        "SELECT threadline_release_v1('items'::regclass, 'items', '2s')",
+    );
+    let plan = plan(&db, transaction);
+    assert_eq!(
+        kinds(&plan),
+        [("public.items", r#""1""#.into(), &ConflictKind::NotCaptured)]
+    );
+    assert!(!plan.conflicts()[0].may_force());
+}

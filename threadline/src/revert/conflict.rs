@@ -30,13 +30,14 @@ pub enum ConflictKind {
     Gone,
     /// Another row holds a unique key that this one had. It can only be skipped.
     KeyTaken {
-        /// The unique index; that of the primary key, if a row lives under the key itself.
-        constraint: String,
+        /// The unique index; `None` if a row lives under this one's own key.
+        constraint: Option<String>,
         /// The key of the row that holds it.
         holder: RecordedRow,
     },
     /// The values before are redacted. Force: leave these columns as they are, or to their defaults in a row that comes back.
-    /// Not where a column is NOT NULL and has none.
+    /// Not where a column is NOT NULL and has none. A change of an excluded column alone leaves no trace, so an update that
+    /// is reverted leaves such columns alone and says nothing of it.
     Redacted,
     /// The log doesn't have the values before: the table doesn't keep them and the log doesn't reach back, or they were too
     /// large. Force as for [`Redacted`](Self::Redacted).
@@ -66,6 +67,8 @@ pub enum ConflictKind {
     Truncated,
     /// The table is gone. It can only be skipped.
     TableGone,
+    /// The table is not captured any more, and the log would not show the revert. It can only be skipped.
+    NotCaptured,
 }
 
 /// What to do about a conflict.
@@ -102,7 +105,13 @@ impl fmt::Display for Conflict {
         match &self.kind {
             ConflictKind::ChangedSince => write!(f, ": changed since ({columns})"),
             ConflictKind::Gone => f.write_str(": deleted since"),
-            ConflictKind::KeyTaken { constraint, holder } => write!(
+            ConflictKind::KeyTaken {
+                constraint: None, ..
+            } => write!(f, ": another row lives under its key ({columns})"),
+            ConflictKind::KeyTaken {
+                constraint: Some(constraint),
+                holder,
+            } => write!(
                 f,
                 ": the key {constraint} ({columns}) is taken by the row {holder:?}"
             ),
@@ -130,6 +139,7 @@ impl fmt::Display for Conflict {
                 f.write_str(": truncated, and the log doesn't know all its rows")
             }
             ConflictKind::TableGone => f.write_str(": the table is gone"),
+            ConflictKind::NotCaptured => f.write_str(": the table is not captured any more"),
         }
     }
 }

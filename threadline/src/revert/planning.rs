@@ -98,18 +98,26 @@ struct Planner<'a, 'p> {
 impl<'a> Planner<'a, '_> {
     /// The statement, as if every conflict were forced. `None` if there is nothing to write.
     fn step(&mut self) -> Option<Step> {
+        if self.table.columns.is_none() {
+            if self.row.before.is_some() || self.row.after.is_some() {
+                self.conflict(Vec::new(), ConflictKind::TableGone, false);
+            }
+            return None;
+        }
+        let step = self.step_of_table();
+        if step.is_some() && !self.table.captured {
+            self.conflict(Vec::new(), ConflictKind::NotCaptured, false);
+        }
+        step
+    }
+
+    fn step_of_table(&mut self) -> Option<Step> {
         let Row {
             before,
             after,
             live,
             ..
         } = self.row;
-        if self.table.columns.is_none() {
-            if before.is_some() || after.is_some() {
-                self.conflict(Vec::new(), ConflictKind::TableGone, false);
-            }
-            return None;
-        }
         match (before, after) {
             (None, None) => None,
             (None, Some(_)) => {
@@ -117,14 +125,12 @@ impl<'a> Planner<'a, '_> {
                 self.still_referenced();
                 Some(step::delete(self.table, &self.row.key))
             }
-            (Some(before), None) if *live => {
-                let columns = self.key_columns();
+            (Some(_), None) if *live => {
                 let kind = ConflictKind::KeyTaken {
-                    constraint: format!("of {}", self.table.display_name()),
+                    constraint: None,
                     holder: self.row.key.clone(),
                 };
-                let _ = before;
-                self.conflict(columns, kind, false);
+                self.conflict(self.key_columns(), kind, false);
                 None
             }
             (Some(before), None) => self.restored(before),
@@ -160,6 +166,7 @@ impl<'a> Planner<'a, '_> {
         let redacted = &self.table.redacted;
         let names: Vec<&str> = if self.row.remade {
             let excluded = redacted.excluded_from(before);
+            let excluded = excluded.filter(|name| self.has_column(name));
             before.columns().chain(excluded).collect()
         } else {
             self.row.changed.iter().map(String::as_str).collect()
@@ -176,11 +183,7 @@ impl<'a> Planner<'a, '_> {
             .collect();
         let gone: Vec<String> = names
             .iter()
-            .filter(|name| {
-                !self
-                    .columns()
-                    .any(|column| column.name.0.as_str() == **name)
-            })
+            .filter(|name| !self.has_column(name))
             .map(|name| (*name).to_owned())
             .collect();
         let columns: Vec<&Column> = self
@@ -254,7 +257,7 @@ impl<'a> Planner<'a, '_> {
         for taken in &self.row.taken {
             if !self.gives_up(self.row.table_id, &taken.holder, &taken.columns) {
                 let kind = ConflictKind::KeyTaken {
-                    constraint: taken.constraint.clone(),
+                    constraint: Some(taken.constraint.clone()),
                     holder: taken.holder.clone(),
                 };
                 self.conflict(taken.columns.clone(), kind, false);
@@ -322,6 +325,10 @@ impl<'a> Planner<'a, '_> {
 
     fn columns(&self) -> impl Iterator<Item = &'a Column> + use<'a> {
         self.table.columns.iter().flatten()
+    }
+
+    fn has_column(&self, name: &str) -> bool {
+        self.columns().any(|column| column.name.0.as_str() == name)
     }
 
     fn key_columns(&self) -> Vec<String> {

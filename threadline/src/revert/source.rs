@@ -27,6 +27,8 @@ pub(super) struct Table {
     pub(super) name: Name,
     pub(super) key: Vec<Name>,
     pub(super) redacted: Redactions,
+    /// Whether what is written to it is recorded.
+    pub(super) captured: bool,
     /// Columns that `changed_from` leaves out.
     pub(super) except: Vec<String>,
     /// `None` if the table is gone.

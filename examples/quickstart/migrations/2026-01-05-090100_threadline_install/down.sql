@@ -19,6 +19,7 @@ END $$;
 
 DROP FUNCTION public.threadline_revert(uuid, bigint, boolean);
 DROP FUNCTION public.threadline_referring(public.audit_tables, jsonb);
+DROP FUNCTION public.threadline_restorable(regclass, jsonb);
 DROP FUNCTION public.threadline_obstacles(public.audit_tables, jsonb, jsonb, text[]);
 DROP FUNCTION public.threadline_foreign_keys_v1();
 DROP FUNCTION public.threadline_since(public.audit_tables, jsonb, bigint, jsonb, jsonb);

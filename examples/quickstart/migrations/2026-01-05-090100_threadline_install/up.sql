@@ -1972,6 +1972,37 @@ BEGIN
     END LOOP;
 END $$;
 
+-- Values before that can be put back. A json value that jsonb can't hold was kept as its text, and would come back as a JSON
+-- string: it counts as omitted.
+CREATE OR REPLACE FUNCTION public.threadline_restorable(relation regclass, before jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    restorable jsonb := before;
+    name text;
+    is_jsonb boolean;
+BEGIN
+    FOR name IN
+        SELECT a.attname FROM pg_catalog.pg_attribute a
+        WHERE a.attrelid = relation AND a.atttypid = 'json'::regtype AND jsonb_typeof(before -> a.attname) = 'string'
+    LOOP
+        is_jsonb := false;
+        BEGIN
+            is_jsonb := (before ->> name)::jsonb IS NOT NULL;
+        EXCEPTION WHEN OTHERS THEN
+            NULL;
+        END;
+        BEGIN
+            IF NOT is_jsonb AND (before ->> name)::json IS NOT NULL THEN
+                restorable := restorable || jsonb_build_object(name, '{"$threadline": "omitted"}'::jsonb);
+            END IF;
+        EXCEPTION WHEN OTHERS THEN
+            NULL; -- no document at all: the value is a string
+        END;
+    END LOOP;
+    RETURN restorable;
+END $$;
+
 -- Every foreign key of the database, that of a partition left out.
 CREATE OR REPLACE FUNCTION public.threadline_foreign_keys_v1()
 RETURNS TABLE (name text, child regclass, child_columns text[], parent regclass, parent_columns text[], is_deferrable boolean)
@@ -2046,6 +2077,7 @@ BEGIN
         referring := '[]';
         IF relation IS NOT NULL THEN
             live := public.threadline_live(net.audited, net.key, locked);
+            net.before := public.threadline_restorable(relation, net.before);
             changed := net.changed;
             IF net.after IS NOT NULL AND live IS NOT NULL THEN
                 since := public.threadline_since(net.audited, net.key, net.last_id, net.after, live);
@@ -2079,7 +2111,7 @@ BEGIN
                       WHERE (c.transaction_id = tx OR c.id = single) AND c.op = 'truncate' AND coalesce(t.horizon > c.captured_at, true)),
         'tables', (
             SELECT coalesce(json_agg(json_build_object('id', t.id, 'schema', t.table_schema, 'name', t.table_name, 'key', t.key_columns,
-                'redacted', t.redacted, 'except', coalesce(t.rules -> 'except_columns', '[]'), 'columns', (
+                'captured', t.installed_at IS NOT NULL, 'redacted', t.redacted, 'except', coalesce(t.rules -> 'except_columns', '[]'), 'columns', (
                     SELECT json_agg(json_build_object('name', a.attname, 'not_null', a.attnotnull, 'has_default', a.atthasdef OR a.attidentity <> '',
                         'generated', a.attgenerated <> '', 'always', a.attidentity = 'a') ORDER BY a.attnum)
                     FROM pg_catalog.pg_attribute a
