@@ -2,7 +2,7 @@
 
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use threadline::schema::audit_actions;
-use threadline::{Op, REVERT_ACTION, RevertError, RevertSubject, StepKind};
+use threadline::{Decision, Op, REVERT_ACTION, RevertError, RevertSubject, StepKind};
 
 use super::*;
 
@@ -74,6 +74,72 @@ fn previewed_applied_and_found_in_history() {
         _ => panic!("{step:?}"),
     });
     assert_eq!(history, did.collect::<Vec<_>>());
+}
+
+#[test]
+fn with_conflicts_previewed_decided_and_applied() {
+    let db = family();
+    let transaction = work(&db, WORK);
+    execute(
+        &mut db.app(),
+        "UPDATE parents SET total = 1000 WHERE id = 1;
+         INSERT INTO children (parent_id, note) VALUES (3, 'later');
+         DELETE FROM children WHERE note = 'changed'",
+    );
+    let after = state(&db, &TABLES);
+    let mut plan = plan(&db, transaction);
+    insta::assert_snapshot!(plan.to_sql());
+    let error = plan.apply(&mut db.reverter(), &context()).unwrap_err();
+    let RevertError::Undecided(undecided) = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(undecided, plan.conflicts());
+    assert_eq!(state(&db, &TABLES), after);
+
+    // The later child keeps its parent, which keeps its address: the other parent can't come back, nor can its child.
+    plan.decide_all(|conflict| {
+        Some(if conflict.may_force() {
+            Decision::Force
+        } else {
+            Decision::Skip
+        })
+    })
+    .unwrap();
+    let decided: Vec<_> = plan
+        .decisions()
+        .map(|(conflict, decision)| format!("{decision:?} {conflict}"))
+        .collect();
+    assert_eq!(
+        decided,
+        [
+            r#"Force public.parents id = "1": changed since (total)"#,
+            r#"Skip public.parents id = "3": 1 later rows of children refer to it by children_parent_id_fkey (parent_id)"#,
+            r#"Skip public.parents id = "2": the key parents_email_key (email) is taken by the row {"id": "3"}"#,
+            r#"Skip public.children id = "1": deleted since"#,
+            r#"Skip public.children id = "3": the row of parents that children_parent_id_fkey (parent_id) names is gone"#,
+        ]
+    );
+    let reverted = plan.apply(&mut db.reverter(), &context()).unwrap();
+    assert_eq!(reverted.rows, 3);
+    assert_eq!(
+        rows(
+            &mut db.owner(),
+            "SELECT p.id, p.name, p.total::text, (SELECT array_agg(note ORDER BY c.id) FROM children c WHERE c.parent_id = p.id) AS notes
+             FROM parents p ORDER BY p.id"
+        ),
+        [
+            serde_json::json!({"id": 1, "name": "Ann", "total": "120.00", "notes": ["n2"]}),
+            serde_json::json!({"id": 3, "name": "Cem", "total": "0.10", "notes": ["later"]})
+        ]
+    );
+    let action = value(
+        &mut db.auditor(),
+        &format!(
+            "SELECT action_id FROM audit_transactions WHERE id = '{}'",
+            newest_transaction(&db)
+        ),
+    );
+    assert_eq!(action, reverted.action_id.to_string());
 }
 
 #[test]
