@@ -19,7 +19,9 @@
 //! 1. Annotate a model with [`#[derive(Audited)]`](macro@Audited).
 //! 2. List your models with [`models!`] and generate migrations: the crate `threadline-cli` is the command for it.
 //! 3. Write inside [`transaction()`], or [`asynch::transaction`] with diesel-async; record [actions](record_action).
-//! 4. Ask with [`history`](AuditedDsl::history), [`as_of`](AuditedDsl::as_of) and [`changes`](AuditedDsl::changes).
+//! 4. Ask with [`history`](AuditedDsl::history), [`as_of`](AuditedDsl::as_of) and [`changes`](AuditedDsl::changes);
+//!    [`where_changed`] finds a value, [`Change::diff`] says what a change did.
+//! 5. Undo with [`revert_transaction_plan`]: preview, decide, apply.
 //!
 //! ```
 //! # mod app {
@@ -66,23 +68,36 @@
 pub mod audited;
 pub mod capture;
 pub mod definition;
+pub mod diff;
 #[cfg(feature = "migrations")]
 mod migrations;
 pub mod query;
 pub mod record;
+pub mod revert;
 pub mod schema;
 
 pub use audited::Audited;
 pub use definition::{Definition, Level, RequireActor, Truncate};
+pub use diff::{
+    BeforeValues, ChangeDiff, DiffInput, DiffOptions, FieldDiff, FieldKind, FieldValue, ModelDiff,
+    RecordedChange, change_diff, diff_with_history,
+};
 #[cfg(feature = "migrations")]
 pub use migrations::MIGRATIONS;
 pub use query::change_columns as change;
-pub use query::{AsOf, AuditedDsl, Change, ChangeTransaction, Op, Origin, Snapshot, recorded};
+pub use query::{
+    AsOf, AuditedDsl, Change, ChangeTransaction, Op, Origin, RecordedRow, RecordedValue,
+    Redactions, Snapshot, recorded, where_changed,
+};
 #[cfg(feature = "async")]
 pub use record::asynch;
 pub use record::{
     Action, ActionStatus, ActorError, ActorKind, ActorRef, AuditContext, ContextError,
     record_action, transaction, transaction_id,
+};
+pub use revert::{
+    Conflict, ConflictKind, Decision, DecisionError, REVERT_ACTION, RevertError, RevertPlan,
+    RevertSubject, Reverted, Step, StepKind, revert_transaction_plan,
 };
 #[cfg(feature = "derive")]
 pub use threadline_derive::Audited;

@@ -3,21 +3,26 @@
 mod as_of;
 mod change;
 mod columns;
-mod fields;
 mod history;
 mod key;
 mod op;
+mod recorded_value;
+mod redactions;
 mod selection;
 mod source;
 mod table;
+mod where_changed;
 
 pub use as_of::{AsOf, AsOfRow, AsOfSelection, AsOfSql, Origin};
 pub use change::{Change, ChangeTransaction, Snapshot};
 pub use history::{AuditedDsl, Changes, History};
 pub use key::{IntoKey, KeyPart};
 pub use op::{Op, UnknownOp};
+pub use recorded_value::{RecordedRow, RecordedValue};
+pub use redactions::Redactions;
 pub use selection::{ChangeSelection, Recorded, recorded};
 pub use source::{ChangeFilter, OfRow, OfTable, Source};
+pub use where_changed::{Anything, Exactly, Had, Side, WhereChanged, where_changed};
 
 /// Columns of history queries, usable in `.filter`, `.order` and `.select` beside the model's own.
 pub mod change_columns {
