@@ -10,6 +10,7 @@
 mod contract;
 mod derive;
 mod diesel_cli;
+mod diff;
 mod incident;
 mod install;
 mod model;
@@ -18,8 +19,10 @@ mod plans;
 mod quickstart;
 mod read;
 mod recipes;
+mod revert;
 mod schema;
 mod spine;
 mod timeline;
 mod ui;
+mod where_changed;
 mod write;

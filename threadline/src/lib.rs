@@ -20,8 +20,10 @@
 //! 2. List your models with [`models!`] and generate migrations: the crate `threadline-cli` is the command for it.
 //! 3. Write inside [`transaction()`], or [`asynch::transaction`] with diesel-async; record [actions](record_action).
 //! 4. Ask with [`history`](AuditedDsl::history), [`as_of`](AuditedDsl::as_of) and [`changes`](AuditedDsl::changes); across
-//!    tables with [`timeline`], [`actor_history`], [`correlation_bundle`] and [`incident_bundle`].
+//!    tables with [`timeline`], [`actor_history`], [`correlation_bundle`] and [`incident_bundle`]. [`where_changed`] finds
+//!    a value, [`Change::diff`] says what a change did.
 //! 5. Say who may see what with a [`Scope`].
+//! 6. Undo with [`revert_transaction_plan`]: preview, decide, apply.
 //!
 //! ```
 //! # mod app {
@@ -68,29 +70,40 @@
 pub mod audited;
 pub mod capture;
 pub mod definition;
+pub mod diff;
 #[cfg(feature = "migrations")]
 mod migrations;
 pub mod query;
 pub mod record;
+pub mod revert;
 pub mod schema;
 
 pub use audited::Audited;
 pub use definition::{Definition, Level, RequireActor, Truncate};
+pub use diff::{
+    BeforeValues, ChangeDiff, DiffInput, DiffOptions, FieldDiff, FieldKind, FieldValue, ModelDiff,
+    RecordedChange, change_diff, diff_with_history,
+};
 #[cfg(feature = "migrations")]
 pub use migrations::MIGRATIONS;
 pub use query::change_columns as change;
 pub use query::{
     AsOf, AuditAction, AuditChange, AuditTransaction, AuditedDsl, Change, ChangeCount,
-    ChangeTransaction, CorrelationBundle, Cursor, CursorError, FilterError, Image, IncidentBundle,
-    List, Op, Origin, Page, PageError, Scope, Snapshot, TimelineFilter, TransactionContext,
-    TransactionSummary, actor_history, actor_timeline, audit_changes_for_transaction,
-    correlation_bundle, incident_bundle, recorded, timeline, transaction_context,
+    ChangeTransaction, CorrelationBundle, Cursor, CursorError, FilterError, IncidentBundle, List,
+    Op, Origin, Page, PageError, RecordedRow, RecordedValue, Redactions, Scope, Snapshot,
+    TimelineFilter, TransactionContext, TransactionSummary, actor_history, actor_timeline,
+    audit_changes_for_transaction, correlation_bundle, incident_bundle, recorded, timeline,
+    transaction_context, where_changed,
 };
 #[cfg(feature = "async")]
 pub use record::asynch;
 pub use record::{
     Action, ActionStatus, ActorError, ActorKind, ActorRef, AuditContext, ContextError,
     record_action, transaction, transaction_id,
+};
+pub use revert::{
+    Conflict, ConflictKind, Decision, DecisionError, REVERT_ACTION, RevertError, RevertPlan,
+    RevertSubject, Reverted, Step, StepKind, revert_transaction_plan,
 };
 #[cfg(feature = "derive")]
 pub use threadline_derive::Audited;

@@ -2,8 +2,9 @@
 
 use diesel::prelude::*;
 use threadline::{
-    Action, ActionStatus, ActorRef, AuditContext, Op, audit_changes_for_transaction,
-    correlation_bundle, incident_bundle, record_action, transaction_context,
+    Action, ActionStatus, ActorRef, AuditContext, DiffOptions, Op, RecordedValue,
+    audit_changes_for_transaction, change_diff, correlation_bundle, incident_bundle, record_action,
+    transaction_context,
 };
 use threadline_tests::{TestDb, execute};
 use uuid::Uuid;
@@ -79,7 +80,7 @@ fn a_bundle_has_the_transaction_its_actions_and_every_change() {
         (written.job_id.as_deref(), written.correlation_id.as_deref()),
         (Some("7"), Some("c-1"))
     );
-    assert_eq!(written.meta.as_ref().unwrap().get("n"), Some("1.5"));
+    assert_eq!(written.meta.as_ref().unwrap()["n"].as_json(), "1.5");
     assert_eq!(
         written.txid,
         i64::from_be_bytes(id.as_bytes()[8..].try_into().unwrap())
@@ -122,24 +123,31 @@ fn a_bundle_has_the_transaction_its_actions_and_every_change() {
     };
     assert_eq!((deleted.op, &deleted.data_after), (Op::Delete, &None));
     assert_eq!(
-        deleted.changed_from.as_ref().unwrap().get("name"),
-        Some("\"a\"")
+        deleted.changed_from.as_ref().unwrap()["name"].as_json(),
+        "\"a\""
     );
     assert_eq!(
         (updated.op, updated.changed_fields.clone()),
         (Op::Update, Some(vec!["name".to_owned()]))
     );
     assert_eq!(
-        updated.data_after.as_ref().unwrap().get("name"),
-        Some("\"b\"")
+        updated.data_after.as_ref().unwrap()["name"].as_json(),
+        "\"b\""
     );
     assert_eq!(
-        updated.changed_from.as_ref().unwrap().get("name"),
-        Some("\"a\"")
+        updated.changed_from.as_ref().unwrap()["name"].as_json(),
+        "\"a\""
     );
     assert_eq!(
         updated.transaction.as_ref().unwrap().source.as_deref(),
         Some("cron")
+    );
+
+    // Its diff is made of it.
+    let diff = change_diff(updated, DiffOptions::new());
+    assert_eq!(
+        diff.fields[0].after.recorded().map(RecordedValue::as_json),
+        Some("\"b\"")
     );
 
     // The parts of it.

@@ -128,20 +128,18 @@ fn entries_keep_every_digit() {
         panic!("{all:?}")
     };
     assert_eq!(
-        insert.key.get("id"),
-        Some("\"1234567890123456789012345678901234567890\"")
+        insert.key["id"].as_json(),
+        "\"1234567890123456789012345678901234567890\""
     );
     let row = insert.data_after.as_ref().unwrap();
     assert_eq!(
-        (row.get("id"), row.get("n")),
-        (
-            Some("1234567890123456789012345678901234567890"),
-            Some("0.10")
-        )
+        row["id"].as_json(),
+        "1234567890123456789012345678901234567890"
     );
-    assert_eq!(update.changed_from.as_ref().unwrap().get("n"), Some("0.10"));
+    assert_eq!(row["n"].as_json(), "0.10");
+    assert_eq!(update.changed_from.as_ref().unwrap()["n"].as_json(), "0.10");
     assert_eq!(
-        update.data_after.as_ref().unwrap().get("n").unwrap().len(),
+        update.data_after.as_ref().unwrap()["n"].as_json().len(),
         601
     );
 }

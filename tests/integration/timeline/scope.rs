@@ -89,7 +89,7 @@ fn seen(db: &TestDb, scope: Scope) -> Vec<String> {
             "{} {} {}",
             change.table_name,
             change.op,
-            change.key.get("id").unwrap().replace('"', "")
+            change.key["id"].as_str().unwrap()
         )
     };
     page.entries.iter().map(line).collect()

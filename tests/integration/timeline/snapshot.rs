@@ -29,7 +29,7 @@ fn half_open() -> (TestDb, Vec<PgConnection>) {
 fn keys(changes: &[AuditChange]) -> Vec<String> {
     changes
         .iter()
-        .map(|change| change.key.get("id").unwrap().replace('"', ""))
+        .map(|change| change.key["id"].as_str().unwrap())
         .collect()
 }
 

@@ -6,15 +6,15 @@ mod as_of;
 mod change;
 mod columns;
 mod entry;
-mod fields;
 mod history;
-mod image;
 mod incident;
 mod key;
 mod list;
 mod op;
 mod page;
 mod push;
+mod recorded_value;
+mod redactions;
 mod scope;
 mod scoped;
 mod selection;
@@ -22,6 +22,7 @@ mod source;
 mod table;
 mod timeline;
 mod walk;
+mod where_changed;
 
 pub use actor_history::{ActorHistory, actor_history};
 pub use answer::{Answer, AnswerRow};
@@ -32,7 +33,6 @@ pub use entry::{
     CountRecord, SummaryRecord, TransactionRecord, TransactionSummary,
 };
 pub use history::{AuditedDsl, Changes, History};
-pub use image::Image;
 pub use incident::{
     Correlated, CorrelationBundle, IncidentBundle, OfTransaction, TransactionChanges,
     TransactionContext, audit_changes_for_transaction, correlation_bundle, incident_bundle,
@@ -42,12 +42,15 @@ pub use key::{IntoKey, KeyPart};
 pub use list::{List, Listing};
 pub use op::{Op, UnknownOp};
 pub use page::{Cursor, CursorError, Entry, Page, PageError, PageSql, Position};
+pub use recorded_value::{RecordedRow, RecordedValue};
+pub use redactions::Redactions;
 pub use scope::Scope;
 pub use scoped::{InScope, Reads, ScopedHistory};
 pub use selection::{ChangeSelection, Recorded, recorded};
 pub use source::{ChangeFilter, OfRow, OfTable, Source};
 pub use timeline::{FilterError, Timeline, TimelineFilter, actor_timeline, timeline};
 pub use walk::Walk;
+pub use where_changed::{Anything, Exactly, Had, Side, WhereChanged, where_changed};
 
 /// Columns of history queries, usable in `.filter`, `.order` and `.select` beside the model's own.
 pub mod change_columns {

@@ -17,6 +17,23 @@ BEGIN
     END IF;
 END $$;
 
+DROP FUNCTION public.threadline_revert(uuid, bigint, boolean);
+DROP FUNCTION public.threadline_referring(public.audit_tables, jsonb);
+DROP FUNCTION public.threadline_restorable(regclass, jsonb);
+DROP FUNCTION public.threadline_obstacles(public.audit_tables, jsonb, jsonb, text[]);
+DROP FUNCTION public.threadline_foreign_keys_v1();
+DROP FUNCTION public.threadline_since(public.audit_tables, jsonb, bigint, jsonb, jsonb);
+DROP FUNCTION public.threadline_net(uuid, bigint);
+DROP FUNCTION public.threadline_alive(integer, bigint);
+DROP FUNCTION public.threadline_live(public.audit_tables, jsonb, boolean);
+DROP FUNCTION public.threadline_same_key_v1(text[]);
+DROP FUNCTION public.threadline_named(jsonb, jsonb);
+DROP FUNCTION public.threadline_row(anyelement, jsonb);
+DROP FUNCTION public.threadline_has(jsonb, jsonb[]);
+DROP FUNCTION public.threadline_values(regclass, text, anyelement);
+DROP FUNCTION public.threadline_names(regclass, text);
+DROP FUNCTION public.threadline_earlier(public.audit_changes);
+
 DROP FUNCTION public.threadline_never_v1(regclass, timestamptz);
 DROP FUNCTION public.threadline_judged_v1(public.audit_changes, regclass, jsonb);
 DROP FUNCTION public.threadline_without_scope_v1(regclass);
@@ -29,13 +46,15 @@ DROP INDEX public.audit_actions_request;
 DROP INDEX public.audit_transactions_request;
 
 DROP FUNCTION public.threadline_decode(anyelement, regclass, jsonb, jsonb);
+DROP FUNCTION public.threadline_decode(anyelement, jsonb, jsonb);
+DROP FUNCTION public.threadline_recipe(regclass, jsonb);
 DROP FUNCTION public.threadline_as_of(regclass, jsonb, timestamptz);
 DROP FUNCTION public.threadline_state(public.audit_changes);
 DROP FUNCTION public.threadline_whole(public.audit_changes);
 DROP FUNCTION public.threadline_changes(regclass);
 DROP FUNCTION public.threadline_history(regclass, jsonb);
+DROP FUNCTION public.threadline_other_history(regclass, jsonb);
 DROP FUNCTION public.threadline_previous(integer, jsonb[], bigint);
-DROP FUNCTION public.threadline_former_keys(regclass, jsonb);
 DROP FUNCTION public.threadline_keys(integer, jsonb);
 DROP FUNCTION public.threadline_key(regclass, jsonb);
 DROP FUNCTION public.threadline_table(regclass);

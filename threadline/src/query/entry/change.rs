@@ -10,9 +10,10 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::query::change::ChangeTransaction;
-use crate::query::image::Image;
 use crate::query::op::Op;
 use crate::query::page::{Entry, EntryId, Position};
+use crate::query::recorded_value::RecordedRow;
+use crate::query::redactions::Redactions;
 use crate::record::ActorRef;
 
 /// One captured change of any table, whole and untyped, with the transaction that it was part of.
@@ -42,13 +43,15 @@ pub struct AuditChange {
     /// What happened.
     pub op: Op,
     /// The key's columns, their values as JSON strings.
-    pub key: Image,
+    pub key: RecordedRow,
     /// The row after the change.
-    pub data_after: Option<Image>,
+    pub data_after: Option<RecordedRow>,
     /// The columns that changed.
     pub changed_fields: Option<Vec<String>>,
     /// Values before the change.
-    pub changed_from: Option<Image>,
+    pub changed_from: Option<RecordedRow>,
+    /// What stands for redacted values in all of them.
+    pub redactions: Redactions,
     /// Who and why; `None` if the log has lost the transaction.
     pub transaction: Option<ChangeTransaction>,
 }
@@ -64,6 +67,7 @@ impl AuditChange {
 /// What a change is in SQL, of the table `tl_p`. The transaction is looked up for each, since a join may read them all.
 pub(in crate::query) const CHANGE: &str = "ROW(tl_p.id, tl_p.transaction_id, tl_p.captured_at, tl_p.table_id, \
      tl_p.table_schema, tl_p.table_name, tl_p.op, tl_p.table_pk, tl_p.data_after, tl_p.changed_fields, tl_p.changed_from, \
+     coalesce((SELECT tl_g.redacted FROM audit_tables AS tl_g WHERE tl_g.id = tl_p.table_id), '{}'), \
      (SELECT ROW(tl_t.occurred_at, tl_t.actor_ref, tl_t.action_id, tl_t.source, tl_t.request_id, tl_t.correlation_id, \
      tl_t.job_id) FROM audit_transactions AS tl_t WHERE tl_t.id = tl_p.transaction_id))";
 
@@ -90,6 +94,7 @@ pub type ChangeRecord = Record<(
     Nullable<Jsonb>,
     Nullable<Array<Text>>,
     Nullable<Jsonb>,
+    Jsonb,
     Nullable<TransactionSql>,
 )>;
 
@@ -123,6 +128,7 @@ impl FromSql<ChangeRecord, Pg> for AuditChange {
             data_after,
             changed_fields,
             changed_from,
+            redactions,
             transaction,
         ) = FromSql::<ChangeRecord, Pg>::from_sql(value)?;
         Ok(Self {
@@ -137,6 +143,7 @@ impl FromSql<ChangeRecord, Pg> for AuditChange {
             data_after,
             changed_fields,
             changed_from,
+            redactions,
             transaction,
         })
     }

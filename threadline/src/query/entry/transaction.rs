@@ -9,9 +9,9 @@ use diesel::sql_types::{
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::query::image::Image;
 use crate::query::op::Op;
 use crate::query::page::{Entry, EntryId, Position};
+use crate::query::recorded_value::RecordedRow;
 use crate::record::ActorRef;
 
 /// A database transaction in which something was captured: who, why, and from where.
@@ -33,7 +33,7 @@ pub struct AuditTransaction {
     /// What wrote, such as the name of a service.
     pub source: Option<String>,
     /// Whatever else the application said.
-    pub meta: Option<Image>,
+    pub meta: Option<RecordedRow>,
     /// The request that it served.
     pub request_id: Option<String>,
     /// What ties it to other transactions.
