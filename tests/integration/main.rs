@@ -12,6 +12,7 @@ mod derive;
 mod diesel_cli;
 mod install;
 mod model;
+mod moment;
 mod mutations;
 mod plans;
 mod quickstart;

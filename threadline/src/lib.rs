@@ -77,7 +77,10 @@ pub use definition::{Definition, Level, RequireActor, Truncate};
 #[cfg(feature = "migrations")]
 pub use migrations::MIGRATIONS;
 pub use query::change_columns as change;
-pub use query::{AsOf, AuditedDsl, Change, ChangeTransaction, Op, Origin, Snapshot, recorded};
+pub use query::{
+    AsOf, AsOfError, AsOfQuery, AuditedDsl, Change, ChangeTransaction, Op, Origin, QueryAsOf,
+    Snapshot, as_of_raw, recorded, settled,
+};
 #[cfg(feature = "async")]
 pub use record::asynch;
 pub use record::{
@@ -89,5 +92,5 @@ pub use threadline_derive::Audited;
 
 /// What a module that reads history imports.
 pub mod prelude {
-    pub use crate::{Audited, AuditedDsl};
+    pub use crate::{Audited, AuditedDsl, QueryAsOf};
 }

@@ -1,0 +1,15 @@
+//! Queries as of a moment, against a server.
+
+mod tables;
+
+use chrono::{DateTime, Utc};
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::Timestamptz;
+
+/// The server's time.
+fn clock(conn: &mut PgConnection) -> DateTime<Utc> {
+    diesel::select(sql::<Timestamptz>("clock_timestamp()"))
+        .get_result(conn)
+        .unwrap()
+}
