@@ -1,5 +1,7 @@
 //! Queries as of a moment, against a server.
 
+mod property;
+mod queries;
 mod tables;
 
 use chrono::{DateTime, Utc};

@@ -1,6 +1,7 @@
 //! The typed read path: Diesel queries as values.
 
 mod as_of;
+mod as_of_many;
 mod change;
 mod columns;
 mod fields;
@@ -13,8 +14,9 @@ mod source;
 mod table;
 
 pub use as_of::{AsOf, AsOfRow, AsOfSelection, AsOfSql, Origin};
+pub use as_of_many::AsOfRows;
 pub use change::{Change, ChangeTransaction, Snapshot};
-pub use history::{AuditedDsl, Changes, History};
+pub use history::{AllAsOf, AuditedDsl, Changes, History};
 pub use key::{IntoKey, KeyPart};
 pub use moment::{AsOfError, AsOfQuery, QueryAsOf, Settled, as_of_raw, settled};
 pub use op::{Op, UnknownOp};

@@ -8,7 +8,9 @@ use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryBuilder, QueryFragment, QueryId};
 
 use super::reads::Reads;
-use crate::capture::{Identifier, Literal, TableName};
+use crate::audited::Audited;
+use crate::capture::{Identifier, Literal, TableName, rendered};
+use crate::query::table::fill;
 
 /// A SELECT over tables as they were at a moment; see [`QueryAsOf::as_of`](crate::QueryAsOf::as_of).
 ///
@@ -20,7 +22,7 @@ pub struct AsOfQuery<Q, T> {
     query: Q,
     moment: T,
     /// A table and what fills its columns where the log has no value.
-    fill: Option<(TableName, String)>,
+    fill: Option<(String, String)>,
     is_raw: bool,
 }
 
@@ -28,7 +30,7 @@ pub struct AsOfQuery<Q, T> {
 const MOMENT: &str = "\"threadline moment\"";
 
 impl<Q, T> AsOfQuery<Q, T> {
-    pub(super) fn new(query: Q, moment: T) -> Self {
+    pub(in crate::query) fn new(query: Q, moment: T) -> Self {
         Self {
             query,
             moment,
@@ -45,9 +47,10 @@ impl<Q, T> AsOfQuery<Q, T> {
         }
     }
 
-    pub(super) fn filled(self, table: TableName, fill: String) -> Self {
+    /// With the model's fills for the columns of its table.
+    pub(in crate::query) fn filled<M: Audited>(self) -> Self {
         Self {
-            fill: Some((table, fill)),
+            fill: Some((rendered::<M::Table>(), fill::<M>())),
             ..self
         }
     }
@@ -76,25 +79,15 @@ impl<Q: Query, T> Query for AsOfQuery<Q, T> {
 impl<Q, T, Conn> RunQueryDsl<Conn> for AsOfQuery<Q, T> {}
 
 /// The query under which the rows of a table stand: it hides the table itself, unless that is named with its schema.
-fn name(table: &TableName) -> String {
-    match table.schema() {
-        None => table.name().to_string(),
-        Some(schema) => {
-            let both = format!("{}.{}", schema.as_str(), table.name().as_str());
-            match Identifier::new(both) {
-                Ok(both) => both.to_string(),
-                // Too long for a name, and cut it could be another table's.
-                Err(_) => format!("\"threadline {:016x}\"", hash(&table.sql())),
-            }
-        }
-    }
-}
-
-/// 64-bit FNV-1a.
-fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+fn name(place: usize, table: &TableName) -> String {
+    let Some(schema) = table.schema() else {
+        return table.name().to_string();
+    };
+    // Too long for a name, it would be cut, and could be another table's.
+    Identifier::new(format!("{}.{}", schema.as_str(), table.name().as_str())).map_or_else(
+        |_| format!("\"threadline table {place}\""),
+        |name| name.to_string(),
+    )
 }
 
 impl<Q, T> AsOfQuery<Q, T> {
@@ -109,9 +102,9 @@ impl<Q, T> AsOfQuery<Q, T> {
             "WITH {MOMENT} (at) AS MATERIALIZED (SELECT threadline_at(CAST({moment} AS timestamptz), ARRAY[{}]::text[]))",
             functions.join(", ")
         );
-        for table in &reads.tables {
+        for (place, table) in reads.tables.iter().enumerate() {
             let fill = match &self.fill {
-                Some((filled, fill)) if filled == table => fill,
+                Some((filled, fill)) if *filled == table.sql() => fill,
                 _ => "{}",
             };
             // The last item says of how many rows the planner should think, and makes one.
@@ -119,7 +112,7 @@ impl<Q, T> AsOfQuery<Q, T> {
                 sql,
                 ", {} AS (SELECT r.* FROM threadline_moment(NULL::{}, {relation}::regclass, (SELECT at FROM {MOMENT}), {}) AS r, \
                  generate_series(1, threadline_size({relation}::regclass)) AS n WHERE n = 1)",
-                name(table),
+                name(place, table),
                 table.sql(),
                 Literal(fill),
                 relation = Literal(&table.sql()),

@@ -75,20 +75,20 @@ impl Reads {
     }
 
     /// The text with every `schema.table` as `name` calls it.
-    pub(super) fn renamed(&self, sql: &str, name: impl Fn(&TableName) -> String) -> String {
+    pub(super) fn renamed(&self, sql: &str, name: impl Fn(usize, &TableName) -> String) -> String {
         let mut text = String::with_capacity(sql.len());
         let (mut copied, mut at) = (0, 0);
         while let Some(window) = self.tokens.get(at..at + 3) {
-            let named = self.tables.iter().find(|table| {
+            let named = self.tables.iter().enumerate().find(|(_, table)| {
                 window[1].is_symbol('.')
                     && table.schema().map(Identifier::as_str) == window[0].name()
                     && Some(table.name().as_str()) == window[2].name()
             });
             let is_whole = at == 0 || !self.tokens[at - 1].is_symbol('.');
             match named {
-                Some(table) if is_whole => {
+                Some((place, table)) if is_whole => {
                     text.push_str(&sql[copied..window[0].span.start]);
-                    text.push_str(&name(table));
+                    text.push_str(&name(place, table));
                     copied = window[2].span.end;
                     at += 3;
                 }
