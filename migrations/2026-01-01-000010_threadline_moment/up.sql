@@ -78,8 +78,8 @@ BEGIN
 END $$;
 
 -- How the rows of a table are decoded, as SQL over the lines of the log that the query `ids` names: what threadline_decode does, with everything
--- that is the same for all rows worked out once. Where a value was omitted, threadline_decode does it.
-CREATE OR REPLACE FUNCTION public.threadline_row_query(relation regclass, audited public.audit_tables, fill jsonb, ids text) RETURNS text
+-- that is the same for all rows worked out once. Where a value was omitted, or with `careful`, threadline_decode does it.
+CREATE OR REPLACE FUNCTION public.threadline_row_query(relation regclass, audited public.audit_tables, fill jsonb, careful boolean, ids text) RETURNS text
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
@@ -113,9 +113,9 @@ BEGIN
         FROM jsonb_each(audited.redacted) e
         JOIN pg_catalog.pg_attribute a ON a.attrelid = relation AND a.attname = e.key AND a.attnum > 0 AND NOT a.attisdropped) r;
     image := concat(image, hidden);
-    RETURN format('SELECT (c.r).* FROM (SELECT CASE WHEN jsonb_path_exists(c.data, ''$.*."$threadline"'')
+    RETURN format('SELECT (c.r).* FROM (SELECT CASE WHEN %6$s
         THEN public.threadline_row(%1$s, %2$L::regclass, c.id, c.data, %3$L) ELSE jsonb_populate_record(%1$s, %4$s) END AS r FROM (%5$s) c OFFSET 0) c',
-        row_type, format('%I.%I', audited.table_schema, audited.table_name), fill, image, source);
+        row_type, format('%I.%I', audited.table_schema, audited.table_name), fill, image, source, CASE WHEN careful THEN 'true' ELSE 'jsonb_path_exists(c.data, ''$.*."$threadline"'')' END);
 END $$;
 
 -- How many rows a table has, about: for the planner, which can't look into threadline_moment.
@@ -131,7 +131,7 @@ $$;
 --   for each key the newest line of the log, and its row if it has one.
 -- The table itself is only read where it has what the log has: with rights on it and without row level security, and not
 -- where some columns are kept out of the log or changes of them alone are not recorded.
-CREATE OR REPLACE FUNCTION public.threadline_moment_query(relation regclass, moment timestamptz, fill jsonb DEFAULT '{}') RETURNS text
+CREATE OR REPLACE FUNCTION public.threadline_moment_query(relation regclass, moment timestamptz, fill jsonb DEFAULT '{}', careful boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
@@ -180,7 +180,7 @@ BEGIN
         RETURN format('SELECT %s FROM %s%I.%I t WHERE (%s) NOT IN (SELECT %s FROM (%s) c) UNION ALL %s',
             live_columns, CASE (SELECT c.relkind FROM pg_catalog.pg_class c WHERE c.oid = relation) WHEN 'p' THEN '' ELSE 'ONLY ' END,
             audited.table_schema, audited.table_name, live_key, logged_key, changed,
-            public.threadline_row_query(relation, audited, fill, format('SELECT l.id FROM (SELECT DISTINCT c.table_pk FROM (%s) c) k
+            public.threadline_row_query(relation, audited, fill, careful, format('SELECT l.id FROM (SELECT DISTINCT c.table_pk FROM (%s) c) k
                 CROSS JOIN LATERAL (SELECT c.id FROM public.audit_changes c WHERE %s AND c.key_hash = hashtextextended(k.table_pk::text, 0)
                     AND c.table_pk = k.table_pk ORDER BY c.id DESC LIMIT 1) l', changed, counted)));
     END IF;
@@ -190,7 +190,7 @@ BEGIN
         INTO logged_key
     FROM jsonb_each(audited.former_columns) f, jsonb_array_elements_text(f.value) n(name)
     WHERE f.key = ANY (audited.key_columns);
-    RETURN public.threadline_row_query(relation, audited, fill, format('SELECT max(c.id) AS id FROM public.audit_changes c WHERE %s GROUP BY %s', counted, coalesce(logged_key, 'c.table_pk')));
+    RETURN public.threadline_row_query(relation, audited, fill, careful, format('SELECT max(c.id) AS id FROM public.audit_changes c WHERE %s GROUP BY %s', counted, coalesce(logged_key, 'c.table_pk')));
 END $$;
 
 -- The rows of a table as of a moment, by the time of commit. Without JIT, which takes longer than it saves; a line of the log
@@ -203,6 +203,10 @@ SET extra_float_digits = 1 SET bytea_output = 'hex' SET xmloption = 'content' SE
 AS $$
 BEGIN
     RETURN QUERY EXECUTE public.threadline_moment_query(relation, moment, fill);
+EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
+    -- A row that can't be decoded: which, and why?
+    EXECUTE format('SELECT count(q) FROM (%s) q', public.threadline_moment_query(relation, moment, fill, true));
+    RAISE;
 END $$;
 
 -- The moment of a query, which calls `functions`: an error if one of them could read tables as they are today. Functions in
@@ -257,8 +261,8 @@ BEGIN
         WHERE coalesce(running.datid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()), true)
           AND NOT coalesce(running.began > moment, age(running.xid) <= age(later::xid), false)
     ) AND NOT EXISTS (
-        -- Where locks don't show it: on a standby, and what ended since the snapshot.
-        SELECT FROM pg_snapshot_xip(pg_current_snapshot()) running
+        -- Where locks don't show it: on a standby, and what ended since the snapshot. From xmax on, everything may have.
+        SELECT FROM (SELECT pg_snapshot_xip(pg_current_snapshot()) UNION ALL SELECT pg_snapshot_xmax(pg_current_snapshot())) snapshot(running)
         WHERE (repeatable OR pg_is_in_recovery()) AND NOT coalesce(running >= later, false)
     );
 END $$;

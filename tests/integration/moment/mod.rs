@@ -1,7 +1,13 @@
 //! Queries as of a moment, against a server.
 
+mod asynchronous;
+mod cut;
+mod decoding;
+mod many;
 mod property;
 mod queries;
+mod raw;
+mod refusals;
 mod tables;
 
 use chrono::{DateTime, Utc};

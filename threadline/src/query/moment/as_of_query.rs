@@ -90,70 +90,116 @@ fn name(place: usize, table: &TableName) -> String {
     )
 }
 
+/// What a query that can only be rendered by itself reads like inside of another one. Three names in a row are legal
+/// nowhere, so that the server shows one in its error.
+const ALONE: &str = concat!(
+    "\"this query as of a moment can only be loaded by itself\" ",
+    "\"this query as of a moment can only be loaded by itself\" ",
+    "\"this query as of a moment can only be loaded by itself\" "
+);
+
+/// A text with room for the moment.
+struct With {
+    head: String,
+    tail: String,
+}
+
 impl<Q, T> AsOfQuery<Q, T> {
     /// `WITH …` in front of the query, for each table that it reads.
-    fn with(&self, reads: &Reads, moment: &str) -> String {
+    fn with(&self, reads: &Reads) -> With {
         let functions: Vec<_> = reads
-            .functions
+            .functions()
             .iter()
             .map(|name| Literal(name).to_string())
             .collect();
-        let mut sql = format!(
-            "WITH {MOMENT} (at) AS MATERIALIZED (SELECT threadline_at(CAST({moment} AS timestamptz), ARRAY[{}]::text[]))",
+        let mut tail = format!(
+            " AS timestamptz), ARRAY[{}]::text[]))",
             functions.join(", ")
         );
-        for (place, table) in reads.tables.iter().enumerate() {
+        for (place, table) in reads.tables().iter().enumerate() {
             let fill = match &self.fill {
                 Some((filled, fill)) if *filled == table.sql() => fill,
                 _ => "{}",
             };
             // The last item says of how many rows the planner should think, and makes one.
             let _ = write!(
-                sql,
+                tail,
                 ", {} AS (SELECT r.* FROM threadline_moment(NULL::{}, {relation}::regclass, (SELECT at FROM {MOMENT}), {}) AS r, \
-                 generate_series(1, threadline_size({relation}::regclass)) AS n WHERE n = 1)",
+                 generate_series(1, threadline_size({relation}::regclass)) AS tl_n (place) WHERE tl_n.place = 1)",
                 name(place, table),
                 table.sql(),
                 Literal(fill),
                 relation = Literal(&table.sql()),
             );
         }
-        sql
+        tail.push(' ');
+        With {
+            head: format!("WITH {MOMENT} (at) AS MATERIALIZED (SELECT threadline_at(CAST("),
+            tail,
+        }
+    }
+
+    /// The text of the query has to be changed: where it is a raw one, and where tables are named with their schema.
+    fn is_rewritten(&self, reads: &Reads) -> bool {
+        self.is_raw || reads.tables().iter().any(|table| table.schema().is_some())
     }
 }
 
 impl<Q: QueryFragment<Pg>, T: QueryFragment<Pg>> QueryFragment<Pg> for AsOfQuery<Q, T> {
-    /// The order of the binds: the query's own come first, since a raw text numbers them.
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        // Text comes from here only when another query holds this one: its tables would be read as they are today.
-        out.push_sql(") a query as of a moment can't be a part of another one (");
-        self.query.walk_ast(out.reborrow())?;
-        self.moment.walk_ast(out)
+        let reads = Reads::of(&render(&[&self.query], &Pg)?)?;
+        let with = self.with(&reads);
+        if self.is_rewritten(&reads) {
+            // Text comes from here only inside of another query, which has no place for a changed one.
+            out.push_sql(ALONE);
+        }
+        // A raw text numbers its binds, so they come first.
+        if self.is_raw {
+            self.query.walk_ast(out.reborrow())?;
+            return self.moment.walk_ast(out);
+        }
+        out.push_sql(&with.head);
+        self.moment.walk_ast(out.reborrow())?;
+        out.push_sql(&with.tail);
+        self.query.walk_ast(out)
     }
 
     fn to_sql(&self, out: &mut <Pg as Backend>::QueryBuilder, backend: &Pg) -> QueryResult<()> {
-        let render = |fragments: &[&dyn QueryFragment<Pg>]| {
-            let mut builder = <Pg as Backend>::QueryBuilder::default();
-            for fragment in fragments {
-                fragment.to_sql(&mut builder, backend)?;
-            }
-            QueryResult::Ok(builder.finish())
+        // Rendered together, in the order of the binds, so that these are numbered rightly.
+        let (query, moment) = if self.is_raw {
+            let query = render(&[&self.query], backend)?;
+            let both = render(&[&self.query, &self.moment], backend)?;
+            let moment = both[query.len()..].to_owned();
+            (query, moment)
+        } else {
+            let moment = render(&[&self.moment], backend)?;
+            let both = render(&[&self.moment, &self.query], backend)?;
+            let query = both[moment.len()..].to_owned();
+            (query, moment)
         };
-        let query = render(&[&self.query])?;
-        // Rendered behind the query, so that its binds are numbered behind the query's.
-        let both = render(&[&self.query, &self.moment])?;
         let reads = Reads::of(&query)?;
-        out.push_sql(&self.with(&reads, &both[query.len()..]));
-        let renamed = reads.renamed(&query, name);
+        let With { head, tail } = self.with(&reads);
+        let query = reads.renamed(&query, self.is_raw, name);
+        for part in [&head, &moment, &tail] {
+            out.push_sql(part);
+        }
         if self.is_raw {
             // Inside of parentheses nothing but a SELECT is legal, and a WITH of its own hides what it should.
             out.push_sql(&format!(
-                " SELECT * FROM ({renamed}\n) AS \"threadline query\""
+                "SELECT * FROM ({query}\n) AS \"threadline query\""
             ));
         } else {
-            out.push_sql(" ");
-            out.push_sql(&renamed);
+            out.push_sql(&query);
         }
         Ok(())
     }
+}
+
+/// The text of fragments, one behind the other.
+fn render(fragments: &[&dyn QueryFragment<Pg>], backend: &Pg) -> QueryResult<String> {
+    let mut builder = <Pg as Backend>::QueryBuilder::default();
+    for fragment in fragments {
+        fragment.to_sql(&mut builder, backend)?;
+    }
+    Ok(builder.finish())
 }
