@@ -4,6 +4,7 @@ mod asynchronous;
 mod cut;
 mod decoding;
 mod many;
+mod plans;
 mod property;
 mod queries;
 mod raw;
