@@ -25,27 +25,27 @@ CREATE OR REPLACE FUNCTION public.threadline_known_at(relation regclass, moment 
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    found record;
+    entry record;
     audited public.audit_tables;
     gap tstzrange;
 BEGIN
-    SELECT c.relkind, c.relispartition, pg_partition_root(c.oid) AS root, t.id INTO found
+    SELECT c.relkind, c.relispartition, pg_partition_root(c.oid) AS root, t.id INTO entry
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN public.audit_tables t ON t.table_schema = n.nspname AND t.table_name = c.relname
     WHERE c.oid = relation;
-    IF found.relkind IN ('v', 'm') THEN
+    IF entry.relkind IN ('v', 'm') THEN
         RAISE EXCEPTION E'threadline: % is a view, and would show what its tables hold today\nQuery the tables that it reads.', relation
             USING ERRCODE = 'wrong_object_type';
-    ELSIF found.relispartition THEN
-        RAISE EXCEPTION E'threadline: % is a partition\nQuery %: its history has all rows.', relation, found.root
+    ELSIF entry.relispartition THEN
+        RAISE EXCEPTION E'threadline: % is a partition\nQuery %: its history has all rows.', relation, entry.root
             USING ERRCODE = 'wrong_object_type';
-    ELSIF found.id IS NULL THEN
+    ELSIF entry.id IS NULL THEN
         RAISE EXCEPTION E'threadline: table % is not audited, and would show what it holds today\nLeave it out of the query, or run `threadline generate` with its model in the list, and the new migration.', relation
             USING ERRCODE = 'undefined_object';
     ELSIF moment IS NULL THEN
         RAISE EXCEPTION E'threadline: as of which moment?\nIt is NULL: give a time.' USING ERRCODE = 'null_value_not_allowed';
     END IF;
-    SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = found.id;
+    SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = entry.id;
     IF audited.horizon IS NULL THEN
         RAISE EXCEPTION E'threadline: table % is not known as a whole: it had rows before it was captured, or its capture was interrupted\nUntil all of its rows are recorded, ask for single rows: Model::as_of.', relation
             USING ERRCODE = 'object_not_in_prerequisite_state';

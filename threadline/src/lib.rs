@@ -19,7 +19,8 @@
 //! 1. Annotate a model with [`#[derive(Audited)]`](macro@Audited).
 //! 2. List your models with [`models!`] and generate migrations: the crate `threadline-cli` is the command for it.
 //! 3. Write inside [`transaction()`], or [`asynch::transaction`] with diesel-async; record [actions](record_action).
-//! 4. Ask with [`history`](AuditedDsl::history), [`as_of`](AuditedDsl::as_of) and [`changes`](AuditedDsl::changes).
+//! 4. Ask with [`history`](AuditedDsl::history), [`as_of`](AuditedDsl::as_of) and [`changes`](AuditedDsl::changes);
+//!    any query as of a moment with [`query.as_of(t)`](QueryAsOf::as_of).
 //!
 //! ```
 //! # mod app {
