@@ -18,7 +18,7 @@ pub use as_of_many::AsOfRows;
 pub use change::{Change, ChangeTransaction, Snapshot};
 pub use history::{AllAsOf, AuditedDsl, Changes, History};
 pub use key::{IntoKey, KeyPart};
-pub use moment::{AsOfError, AsOfQuery, QueryAsOf, Settled, as_of_raw, settled};
+pub use moment::{AsOfError, AsOfQuery, IsSelect, QueryAsOf, Settled, as_of_raw, settled};
 pub use op::{Op, UnknownOp};
 pub use selection::{ChangeSelection, Recorded, recorded};
 pub use source::{ChangeFilter, OfRow, OfTable, Source};

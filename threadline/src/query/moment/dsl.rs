@@ -4,8 +4,19 @@ use diesel::sql_types::Timestamptz;
 
 use super::AsOfQuery;
 
+/// A query that is known to be a SELECT.
+#[diagnostic::on_unimplemented(
+    message = "only a SELECT can be asked as of a moment",
+    label = "not known to be a SELECT",
+    note = "for SQL as text, use `threadline::as_of_raw`"
+)]
+pub trait IsSelect: SelectQuery {}
+
+#[diagnostic::do_not_recommend]
+impl<Q: SelectQuery> IsSelect for Q {}
+
 /// `.as_of(moment)` on Diesel queries.
-pub trait QueryAsOf: AsQuery<Query: SelectQuery> + Sized {
+pub trait QueryAsOf: AsQuery + Sized {
     /// The query over its tables as they were at a moment: any SELECT, with joins, aliases, aggregates, subselects, unions.
     ///
     /// It goes by the time of commit: what counts are the transactions that had committed at the moment, each as a whole,
@@ -49,15 +60,15 @@ pub trait QueryAsOf: AsQuery<Query: SelectQuery> + Sized {
     ///         .load(conn)
     /// }
     /// ```
-    fn as_of<T: AsExpression<Timestamptz>>(
-        self,
-        moment: T,
-    ) -> AsOfQuery<Self::Query, T::Expression> {
+    fn as_of<T: AsExpression<Timestamptz>>(self, moment: T) -> AsOfQuery<Self::Query, T::Expression>
+    where
+        Self::Query: IsSelect,
+    {
         AsOfQuery::new(self.as_query(), moment.as_expression())
     }
 }
 
-impl<Q: AsQuery<Query: SelectQuery>> QueryAsOf for Q {}
+impl<Q: AsQuery> QueryAsOf for Q {}
 
 /// As [`QueryAsOf::as_of`], for a text: a single SELECT without a semicolon, which may begin with WITH.
 ///

@@ -11,6 +11,6 @@ mod settled;
 mod tokens;
 
 pub use as_of_query::AsOfQuery;
-pub use dsl::{QueryAsOf, as_of_raw};
+pub use dsl::{IsSelect, QueryAsOf, as_of_raw};
 pub use error::AsOfError;
 pub use settled::{Settled, settled};
