@@ -60,6 +60,10 @@ pub trait QueryAsOf: AsQuery + Sized {
     ///         .load(conn)
     /// }
     /// ```
+    #[expect(
+        clippy::wrong_self_convention,
+        reason = "it is the name of what SQL calls AS OF"
+    )]
     fn as_of<T: AsExpression<Timestamptz>>(self, moment: T) -> AsOfQuery<Self::Query, T::Expression>
     where
         Self::Query: IsSelect,

@@ -12,7 +12,7 @@ pub enum AsOfError {
     #[error(
         "a query as of a moment can't have {found} in its FROM: {instead}; what isn't recognised would be read as it is today"
     )]
-    Source {
+    Unrecognised {
         /// What was found.
         found: String,
         /// What to write instead.

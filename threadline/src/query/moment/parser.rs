@@ -54,7 +54,7 @@ pub(super) struct Parser {
 }
 
 fn source(found: impl Into<String>, instead: &'static str) -> AsOfError {
-    AsOfError::Source {
+    AsOfError::Unrecognised {
         found: found.into(),
         instead,
     }
@@ -183,13 +183,7 @@ impl Parser {
                 if self.at_symbol(',') {
                     return Err(source("a comma", COMMA));
                 }
-            } else if ["into", "join", "table", "tablesample"]
-                .iter()
-                .any(|word| token.is_word(word))
-                && !self.is_part_of_a_name()
-            {
-                return Err(not_one_select(token));
-            } else if token.is_symbol(';') {
+            } else if token.is_symbol(';') || self.begins_no_select(token) {
                 return Err(not_one_select(token));
             } else {
                 grouping.see(&self.tokens[self.at..]);
@@ -229,6 +223,12 @@ impl Parser {
             }
             self.at += 1;
         }
+    }
+
+    /// A word that has no place in a SELECT, or only in its FROM.
+    fn begins_no_select(&self, token: &Token) -> bool {
+        let words = ["into", "join", "table", "tablesample"];
+        words.iter().any(|word| token.is_word(word)) && !self.is_part_of_a_name()
     }
 
     /// `IS [NOT] DISTINCT FROM`
