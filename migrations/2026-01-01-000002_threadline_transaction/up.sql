@@ -15,7 +15,6 @@ LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
     actor jsonb;
-    kind text;
 BEGIN
     IF setting IS NULL OR setting = '' THEN
         RETURN NULL;
@@ -25,17 +24,13 @@ BEGIN
     EXCEPTION WHEN data_exception OR statement_too_complex THEN
         actor := NULL;
     END;
-    IF jsonb_typeof(actor) = 'object' AND actor - '{type,id}'::text[] = '{}' AND jsonb_typeof(actor -> 'type') = 'string' THEN
-        kind := actor ->> 'type';
-        IF kind = 'anonymous' AND coalesce(actor -> 'id', 'null') = 'null' THEN
-            RETURN '{"type": "anonymous"}';
-        END IF;
-        IF kind IN ('user', 'admin', 'service_account', 'job', 'system')
-            AND jsonb_typeof(actor -> 'id') = 'string' AND length(actor ->> 'id') BETWEEN 1 AND 255
+    IF jsonb_typeof(actor) = 'object' AND actor - '{type,id}'::text[] = '{}' AND jsonb_typeof(actor -> 'type') = 'string'
+        AND (CASE WHEN actor ->> 'type' IN ('user', 'admin', 'service_account', 'job', 'system') THEN
+            jsonb_typeof(actor -> 'id') = 'string' AND length(actor ->> 'id') BETWEEN 1 AND 255
             AND actor ->> 'id' !~ '[\u0001-\u001f\u007f-\u009f]'
-        THEN
-            RETURN actor;
-        END IF;
+        ELSE actor ->> 'type' = 'anonymous' AND coalesce(actor -> 'id', 'null') = 'null' END)
+    THEN
+        RETURN CASE WHEN actor ->> 'type' = 'anonymous' THEN '{"type": "anonymous"}' ELSE actor END;
     END IF;
     RAISE EXCEPTION 'threadline: the setting threadline.actor_ref does not hold an actor'
         USING ERRCODE = 'invalid_parameter_value',
@@ -67,19 +62,14 @@ CREATE OR REPLACE FUNCTION public.threadline_action_id_v1(tx uuid, ordinal integ
 LANGUAGE sql IMMUTABLE
 AS $$ SELECT md5(tx::text || '/' || ordinal)::uuid $$;
 
--- Makes sure that the transaction has its row and its actor. Returns what is known of the transaction:
---   '-'  nothing of it was captured from inside a trigger or a function
---   '+'  something was, so that events may have overtaken each other
---   '!'  it may be sealed already, so that what is captured now has to seal it again
--- `command` is remembered with '-': what the same command writes next needs no other look.
-CREATE OR REPLACE FUNCTION public.threadline_open_v1(tx uuid, setting text, command text, nested boolean) RETURNS text
+-- Makes sure that the transaction has its row and its actor. `known` is what threadline.open said. Whether the transaction
+-- may be sealed already, so that what is captured now has to seal it again.
+CREATE OR REPLACE FUNCTION public.threadline_open_v1(tx uuid, setting text, known text) RETURNS boolean
 LANGUAGE plpgsql
 AS $$
 DECLARE
     actor jsonb := public.threadline_actor_v1(setting);
     stored jsonb;
-    known text := coalesce(current_setting('threadline.open', true), '');
-    state text;
     mark text; -- assigned, because PERFORM costs a query
 BEGIN
     -- Neither open nor sealed: the seal, if it fires with this statement, leaves its mark on it.
@@ -98,29 +88,16 @@ BEGIN
          session_user, nullif(current_setting('role'), 'none'), current_setting('application_name'), inet_client_addr())
     ON CONFLICT (id) DO NOTHING;
     IF FOUND THEN
-        IF current_setting('threadline.open') = '' THEN
-            RETURN '!'; -- constraints are immediate, and the seal came with the row
-        END IF;
-        state := CASE WHEN nested THEN '+' ELSE '-' END;
-    ELSE
-        SELECT actor_ref INTO stored FROM public.audit_transactions WHERE id = tx;
-        IF stored IS NULL AND actor IS NOT NULL THEN
-            UPDATE public.audit_transactions SET actor_ref = actor WHERE id = tx;
-        ELSIF stored <> actor THEN
-            RAISE EXCEPTION 'threadline: this transaction writes as % and can''t go on as %', stored, actor
-                USING ERRCODE = 'invalid_parameter_value', HINT = 'Commit first: a transaction has one actor.';
-        END IF;
-        IF left(known, 37) = tx::text || '-' AND NOT nested THEN
-            state := '-';
-        ELSIF left(known, 36) = tx::text THEN
-            state := '+';
-        ELSE
-            RETURN '!';
-        END IF;
+        RETURN current_setting('threadline.open') = ''; -- constraints are immediate, and the seal came with the row
     END IF;
-    mark := set_config('threadline.open', tx::text || state || setting
-        || CASE state WHEN '-' THEN E'\x01' || coalesce(command, '') ELSE '' END, true);
-    RETURN state;
+    SELECT actor_ref INTO stored FROM public.audit_transactions WHERE id = tx;
+    IF stored IS NULL AND actor IS NOT NULL THEN
+        UPDATE public.audit_transactions SET actor_ref = actor WHERE id = tx;
+    ELSIF stored <> actor THEN
+        RAISE EXCEPTION 'threadline: this transaction writes as % and can''t go on as %', stored, actor
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Commit first: a transaction has one actor.';
+    END IF;
+    RETURN left(known, 36) <> tx::text;
 END $$;
 
 -- Refuses a write to a table that requires an actor.
@@ -141,35 +118,38 @@ BEGIN
     END IF;
 END $$;
 
--- Makes sure that the transaction may write to a table and is open. `known` is what threadline.open says, `command` the
--- number of the writing command if that is known. Returns what threadline_open_v1 does.
+-- Makes sure that the transaction may write to a table and is open. `known` is what threadline.open says, `command` tells
+-- the writing command from others of the same statement. Returns what is known of the transaction:
+--   '-'  this command is the first of the client's statement that is captured
+--   '+'  it is not: a trigger or a function wrote in the middle of it, so that events may have overtaken each other
+--   '!'  the transaction may be sealed already, so that what is captured now has to seal it again
+-- That and the command are remembered in threadline.open, the statement in threadline.statement.
 CREATE OR REPLACE FUNCTION public.threadline_enter_v1(
     tx uuid, setting text, known text, command text, required text, target_schema text, target_name text
 ) RETURNS text
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stack text;
-    nested boolean;
+    state text := '-';
+    mark text; -- assigned, because PERFORM costs a query
 BEGIN
     IF required IS NOT NULL THEN
         PERFORM public.threadline_require_actor_v1(tx, setting, required, target_schema || '.' || target_name);
     END IF;
     IF known = tx::text || '-' || setting || E'\x01' || command THEN
         RETURN '-';
-    ELSIF known = tx::text || '+' || setting THEN
-        RETURN '+';
+    ELSIF left(known, 36) <> tx::text OR substr(known, 38, length(setting) + 1) <> setting || E'\x01' THEN
+        IF public.threadline_open_v1(tx, setting, known) THEN
+            RETURN '!';
+        END IF;
     END IF;
-    -- A function may write in the middle of a statement as a trigger may: UPDATE … RETURNING f(id). For a statement of the
-    -- client's own, the capture function is the last line.
-    GET DIAGNOSTICS stack = PG_CONTEXT;
-    nested := pg_trigger_depth() > 1 OR stack LIKE E'%.threadline\\_capture\\_%\n%';
-    IF NOT nested AND starts_with(known, tx::text || '-' || setting || E'\x01') THEN
-        -- Assigned, because PERFORM costs a query.
-        stack := set_config('threadline.open', tx::text || '-' || setting || E'\x01' || coalesce(command, ''), true);
-        RETURN '-';
+    -- Something of this transaction was captured before, in the same statement.
+    IF left(known, 36) = tx::text AND current_setting('threadline.statement', true) = statement_timestamp()::text THEN
+        state := '+';
     END IF;
-    RETURN public.threadline_open_v1(tx, setting, command, nested);
+    mark := set_config('threadline.statement', statement_timestamp()::text, true)
+        || set_config('threadline.open', tx::text || state || setting || E'\x01' || CASE state WHEN '-' THEN coalesce(command, '') ELSE '' END, true);
+    RETURN state;
 END $$;
 
 -- The commit seal. It runs when the transaction commits, so committed_at is within the commit itself.
@@ -201,7 +181,7 @@ AS $$
 $$;
 
 REVOKE ALL ON FUNCTION
-    public.threadline_open_v1(uuid, text, text, boolean),
+    public.threadline_open_v1(uuid, text, text),
     public.threadline_require_actor_v1(uuid, text, text, text),
     public.threadline_enter_v1(uuid, text, text, text, text, text, text),
     public.threadline_seal_v1(),

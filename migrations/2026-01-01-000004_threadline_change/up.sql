@@ -44,70 +44,63 @@ BEGIN
     RETURN pk;
 END $$;
 
+-- The same, without a call where the key is a single column. STABLE, as jsonb_build_object is: else it is not inlined.
+CREATE OR REPLACE FUNCTION public.threadline_key_v1(rules jsonb, key_column text, image jsonb) RETURNS jsonb
+LANGUAGE sql STABLE
+AS $$
+    SELECT CASE WHEN image ->> key_column IS NULL THEN public.threadline_key_of_v1(rules, image)
+                ELSE jsonb_build_object(key_column, image ->> key_column) END
+$$;
+
 -- Records one row change from its two whole images, and says what is left to do:
 --   NULL       nothing was recorded: look at the rows, and pass their images and what changed, carefully
 --   ''         nothing
 --   'moved'    the key changed: another row may live under the old one
 --   'overtaken' somebody wrote in between: the row's newest version may have been recorded already
--- `relation` is what fired the trigger; NULL if none did. `operation` and `moment` are those of the trigger, `command` is the
--- number of the writing command if it is known, `columns` are those of the table in the order of their names, as far as they
--- are known. `careful` says that the images were made column by column where they had to be.
+-- `relation`, its schema and name are what fired the trigger, `operation` and `moment` are those of the trigger; without one,
+-- `relation` is NULL. `command` tells the writing command from others of the same statement. `columns` are those of the
+-- table in the order of their names, as far as they are known. `careful` says that the images were made column by column
+-- where they had to be.
+-- Few and large expressions, because each is made ready once in a transaction; variables in INSERT, because what is computed
+-- there is made ready for each row.
 CREATE OR REPLACE FUNCTION public.threadline_record_v1(
-    rules jsonb, relation oid, relation_schema name, relation_name name, operation text, moment text, command text,
+    rules jsonb, relation oid, relation_schema text, relation_name text, operation text, moment text, command text,
     columns text[], before jsonb, after jsonb, changed text[], careful boolean
 ) RETURNS text
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    target_schema CONSTANT text := rules ->> 'table_schema';
-    target_name CONSTANT text := rules ->> 'table_name';
+    target CONSTANT integer := rules -> 'table_id';
     key_column CONSTANT text := rules ->> 'key_column';
-    pk jsonb := '{}';
-    new_key jsonb;
+    pk jsonb;
     prior jsonb;
     field text;
     hidden text[];
     tx uuid;
-    setting text;
-    known text;
-    state text := '-';
+    state text;
 BEGIN
-    IF relation IS NOT NULL THEN
-        IF relation_name <> target_name OR relation_schema <> target_schema OR operation = 'TRUNCATE' OR current_setting('threadline.capture', true) = 'off' THEN
+    IF relation_name <> rules ->> 'table_name' OR relation_schema <> rules ->> 'table_schema' OR operation = 'TRUNCATE'
+        OR current_setting('threadline.capture', true) = 'off'
+    THEN
+        IF NOT careful THEN
             IF NOT public.threadline_admit_v1(rules, relation, relation_schema, relation_name, operation, moment) THEN
                 RETURN '';
             END IF;
         END IF;
-        IF NOT careful AND (rules ? 'as_text' OR greatest(
-            CASE WHEN operation = 'DELETE' THEN 0 ELSE coalesce(pg_column_size(after), 2147483647) END,
-            CASE WHEN operation = 'INSERT' THEN 0 ELSE coalesce(pg_column_size(before), 2147483647) END) > (rules -> 'max_value_bytes')::integer)
-        THEN
-            RETURN NULL;
-        END IF;
-        IF rules ? 'redacted' THEN
-            IF coalesce(after, before) - columns <> '{}' THEN
-                PERFORM public.threadline_verify_columns_v1(relation, rules, coalesce(after, before), columns);
-            END IF;
-        END IF;
+        relation_schema := rules ->> 'table_schema';
+        relation_name := rules ->> 'table_name';
     END IF;
-
-    IF after IS NOT NULL THEN
-        new_key := CASE WHEN after ->> key_column IS NULL THEN public.threadline_key_of_v1(rules, after)
-            ELSE jsonb_build_object(key_column, after ->> key_column) END;
-        pk := new_key;
+    IF NOT careful AND coalesce(greatest(pg_column_size(before), pg_column_size(after)) > (rules -> 'max_value_bytes')::integer, true) THEN
+        RETURN NULL;
     END IF;
-    IF before IS NOT NULL THEN
-        pk := CASE WHEN before ->> key_column IS NULL THEN public.threadline_key_of_v1(rules, before)
-            ELSE jsonb_build_object(key_column, before ->> key_column) END;
-        IF pk <> new_key THEN
-            PERFORM public.threadline_record_v1(rules, NULL, NULL, NULL, 'DELETE', NULL, command, NULL, before, NULL, NULL, true);
-            PERFORM public.threadline_record_v1(rules, NULL, NULL, NULL, 'INSERT', NULL, command, NULL, NULL, after, NULL, true);
+    pk := CASE WHEN operation = 'TRUNCATE' THEN '{}'::jsonb ELSE public.threadline_key_v1(rules, key_column, coalesce(before, after)) END;
+    IF operation = 'UPDATE' THEN
+        IF pk <> public.threadline_key_v1(rules, key_column, after) THEN
+            PERFORM public.threadline_record_v1(rules, relation, relation_schema, relation_name, 'DELETE', NULL, command, columns, before, NULL, NULL, true);
+            PERFORM public.threadline_record_v1(rules, relation, relation_schema, relation_name, 'INSERT', NULL, command, columns, NULL, after, NULL, true);
             RETURN 'moved';
         END IF;
-    END IF;
-
-    IF operation = 'UPDATE' THEN
-        prior := '{}';
+        prior := '{}'::jsonb;
         IF changed IS NULL THEN
             -- A loop: a query over jsonb_each_text() takes three times as long.
             FOREACH field IN ARRAY columns LOOP
@@ -128,42 +121,39 @@ BEGIN
                 after := after - ARRAY(SELECT jsonb_object_keys(public.threadline_unchanged_v1(rules, changed)));
             END IF;
         END IF;
-        IF rules ?| '{exclude,except_columns,ignore_only}' THEN
-            hidden := public.threadline_list_v1(rules, 'exclude');
-            IF changed <> '{}' AND changed <@ (hidden || public.threadline_list_v1(rules, 'ignore_only')) THEN
-                RETURN '';
-            END IF;
-            hidden := hidden || public.threadline_list_v1(rules, 'except_columns');
-            changed := ARRAY(SELECT f FROM unnest(changed) f WHERE f <> ALL (hidden) ORDER BY f COLLATE "C");
-            prior := prior - hidden;
+        before := prior;
+    END IF;
+    IF rules ?| '{redacted,except_columns,ignore_only}' THEN
+        IF relation IS NOT NULL AND coalesce(after, before) - columns <> '{}' AND rules ? 'redacted' THEN
+            PERFORM public.threadline_verify_columns_v1(relation, rules, coalesce(after, before), columns);
         END IF;
-    ELSIF operation = 'DELETE' THEN
-        prior := CASE WHEN rules ?| '{exclude,except_columns}'
-            THEN before - public.threadline_list_v1(rules, 'exclude') - public.threadline_list_v1(rules, 'except_columns') ELSE before END;
+        hidden := public.threadline_list_v1(rules, 'exclude');
+        IF changed <> '{}' AND changed <@ (hidden || public.threadline_list_v1(rules, 'ignore_only')) THEN
+            RETURN '';
+        END IF;
+        after := public.threadline_masked_v1(after - hidden, rules -> 'mask');
+        hidden := hidden || public.threadline_list_v1(rules, 'except_columns');
+        changed := CASE operation WHEN 'UPDATE' THEN ARRAY(SELECT f FROM unnest(changed) f WHERE f <> ALL (hidden) ORDER BY f COLLATE "C") END;
+        before := public.threadline_masked_v1(before - hidden, rules -> 'mask');
     END IF;
     IF NOT rules ? 'store_changed_from' THEN
-        prior := NULL;
-    END IF;
-    IF rules ?| '{exclude,mask}' THEN
-        after := public.threadline_masked_v1(after - public.threadline_list_v1(rules, 'exclude'), rules -> 'mask');
-        prior := public.threadline_masked_v1(prior, rules -> 'mask');
+        before := NULL;
     END IF;
 
     tx := public.threadline_transaction_id_v1();
-    setting := coalesce(current_setting('threadline.actor_ref', true), '');
-    known := current_setting('threadline.open', true);
     -- The usual case, without a call: the same command wrote before.
-    IF known = tx::text || '-' || setting || E'\x01' || command AND NOT rules ? 'require_actor' THEN
-        NULL;
-    ELSE
-        state := public.threadline_enter_v1(tx, setting, known, command, rules ->> 'require_actor', target_schema, target_name);
+    IF (current_setting('threadline.open', true) = tx::text || '-' || coalesce(current_setting('threadline.actor_ref', true), '') || E'\x01' || command
+        AND NOT rules ? 'require_actor') IS NOT TRUE
+    THEN
+        state := public.threadline_enter_v1(tx, coalesce(current_setting('threadline.actor_ref', true), ''),
+            coalesce(current_setting('threadline.open', true), ''), command, rules ->> 'require_actor', relation_schema, relation_name);
     END IF;
     INSERT INTO public.audit_changes
         (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk,
          data_after, changed_fields, changed_from)
     VALUES
-        (nextval('public.audit_changes_id_seq'), hashtextextended(pk::text, 0), clock_timestamp(), tx, (rules -> 'table_id')::integer,
-         target_schema, target_name, lower(operation), pk, after, changed, prior);
+        (nextval('public.audit_changes_id_seq'), hashtextextended(pk::text, 0), clock_timestamp(), tx, target,
+         relation_schema, relation_name, lower(operation), pk, after, changed, before);
     IF state = '!' THEN
         PERFORM public.threadline_seal_again_v1(tx);
     END IF;
@@ -191,7 +181,7 @@ END $$;
 -- the operation 'MOVE', once all old keys are free. Returns '' or 'overtaken', as threadline_record_v1
 -- does, with 'moved' behind it if a key changed.
 CREATE OR REPLACE FUNCTION public.threadline_record_rows_v1(
-    rules jsonb, operation text, before jsonb[], after jsonb[], changes jsonb[]
+    rules jsonb, operation text, command text, before jsonb[], after jsonb[], changes jsonb[]
 ) RETURNS text
 LANGUAGE plpgsql
 AS $$
@@ -211,7 +201,7 @@ DECLARE
     moved boolean;
 BEGIN
     state := public.threadline_enter_v1(tx, coalesce(current_setting('threadline.actor_ref', true), ''),
-        current_setting('threadline.open', true), NULL, rules ->> 'require_actor', target_schema, target_name);
+        coalesce(current_setting('threadline.open', true), ''), command, rules ->> 'require_actor', target_schema, target_name);
     WITH line AS (
         INSERT INTO public.audit_changes
             (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk,
@@ -234,12 +224,8 @@ BEGIN
                     WHEN operation = 'UPDATE' AND i.old_key = i.new_key THEN 'update' ELSE 'delete' END AS op
                 FROM (
                     SELECT p.before, p.after, p.changed,
-                        CASE WHEN p.before IS NULL THEN NULL
-                            WHEN p.before ->> key_column IS NULL THEN public.threadline_key_of_v1(rules, p.before)
-                            ELSE jsonb_build_object(key_column, p.before ->> key_column) END AS old_key,
-                        CASE WHEN p.after IS NULL THEN NULL
-                            WHEN p.after ->> key_column IS NULL THEN public.threadline_key_of_v1(rules, p.after)
-                            ELSE jsonb_build_object(key_column, p.after ->> key_column) END AS new_key
+                        CASE WHEN p.before IS NOT NULL THEN public.threadline_key_v1(rules, key_column, p.before) END AS old_key,
+                        CASE WHEN p.after IS NOT NULL THEN public.threadline_key_v1(rules, key_column, p.after) END AS new_key
                     FROM unnest(before, after, changes) p(before, after, changed)
                     OFFSET 0) i
                 WHERE operation <> 'MOVE' OR i.old_key <> i.new_key
@@ -263,6 +249,6 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION
-    public.threadline_record_v1(jsonb, oid, name, name, text, text, text, text[], jsonb, jsonb, text[], boolean),
-    public.threadline_record_rows_v1(jsonb, text, jsonb[], jsonb[], jsonb[])
+    public.threadline_record_v1(jsonb, oid, text, text, text, text, text, text[], jsonb, jsonb, text[], boolean),
+    public.threadline_record_rows_v1(jsonb, text, text, jsonb[], jsonb[], jsonb[])
 FROM PUBLIC;

@@ -6,5 +6,5 @@ DROP FUNCTION public.threadline_differences_v1(anyelement, anyelement);
 DROP FUNCTION public.threadline_image_v1(anyelement, jsonb);
 DROP FUNCTION public.threadline_texts_v1(anyelement, text[]);
 DROP FUNCTION public.threadline_verify_columns_v1(regclass, jsonb, jsonb, text[]);
-DROP FUNCTION public.threadline_admit_v1(jsonb, oid, name, name, text, text);
+DROP FUNCTION public.threadline_admit_v1(jsonb, oid, text, text, text, text);
 DROP FUNCTION public.threadline_verify_v1(oid, text, text);

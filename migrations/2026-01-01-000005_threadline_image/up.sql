@@ -17,7 +17,7 @@ END $$;
 
 -- Whether a trigger goes on to record: not for TRUNCATE, which is dealt with here, nor where capture is switched off.
 CREATE OR REPLACE FUNCTION public.threadline_admit_v1(
-    rules jsonb, relation oid, relation_schema name, relation_name name, operation text, moment text
+    rules jsonb, relation oid, relation_schema text, relation_name text, operation text, moment text
 ) RETURNS boolean
 LANGUAGE plpgsql
 AS $$
@@ -176,7 +176,7 @@ BEGIN
     IF live IS NULL AND image IS NULL OR NOT gone AND changed = '{}' THEN
         RETURN;
     END IF;
-    PERFORM public.threadline_record_v1(rules, NULL, NULL, NULL,
+    PERFORM public.threadline_record_v1(rules, NULL, rules ->> 'table_schema', rules ->> 'table_name',
         CASE WHEN live IS NULL THEN 'DELETE' WHEN image IS NULL THEN 'INSERT' ELSE 'UPDATE' END, NULL, NULL,
         ARRAY(SELECT k FROM jsonb_object_keys(live) k ORDER BY k COLLATE "C"), image, live,
         CASE WHEN live IS NOT NULL AND image IS NOT NULL THEN changed END, true);
@@ -194,7 +194,7 @@ DECLARE
     deleted CONSTANT text := format('SELECT NULL::%1$s AS n, o::%1$s AS o FROM old_rows o', target);
     inserted CONSTANT text := format('SELECT n::%1$s AS n, NULL::%1$s AS o FROM new_rows n', target);
     updated CONSTANT text := format('SELECT n.n, o.o FROM (SELECT row_number() OVER () AS i, o::%1$s AS o FROM old_rows o) o
-        JOIN (SELECT row_number() OVER () AS i, n::%1$s AS n FROM new_rows n) n USING (i)', target);
+        FULL JOIN (SELECT row_number() OVER () AS i, n::%1$s AS n FROM new_rows n) n USING (i)', target);
     source CONSTANT text := CASE operation WHEN 'INSERT' THEN inserted WHEN 'DELETE' THEN deleted ELSE updated END;
     same_key CONSTANT text := (SELECT string_agg(format('t.%1$I = (p.%%1$s).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k);
 BEGIN
@@ -217,7 +217,7 @@ CREATE OR REPLACE FUNCTION public.threadline_record_gone_v1(rules jsonb, relatio
 LANGUAGE plpgsql SET row_security = off
 AS $$
 BEGIN
-    EXECUTE format('SELECT public.threadline_record_v1($1, NULL, NULL, NULL, ''DELETE'', NULL, NULL, NULL,
+    EXECUTE format('SELECT public.threadline_record_v1($1, NULL, $1 ->> ''table_schema'', $1 ->> ''table_name'', ''DELETE'', NULL, NULL, NULL,
         public.threadline_image_v1(t.*, $1), NULL, NULL, true) FROM ONLY %s t', relation) USING rules;
 END $$;
 
@@ -250,7 +250,7 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION
-    public.threadline_admit_v1(jsonb, oid, name, name, text, text),
+    public.threadline_admit_v1(jsonb, oid, text, text, text, text),
     public.threadline_texts_v1(anyelement, text[]),
     public.threadline_image_v1(anyelement, jsonb),
     public.threadline_differences_v1(anyelement, anyelement),

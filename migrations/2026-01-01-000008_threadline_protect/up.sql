@@ -73,7 +73,7 @@ BEGIN
         RETURN;
     END IF;
     PERFORM public.threadline_enter_v1(public.threadline_transaction_id_v1(), coalesce(current_setting('threadline.actor_ref', true), ''),
-        current_setting('threadline.open', true), NULL, NULL, target_schema, target_name);
+        coalesce(current_setting('threadline.open', true), ''), NULL, NULL, target_schema, target_name);
     PERFORM public.threadline_record_action_v1('threadline.capture_off', category => 'threadline', comment => target_schema || '.' || target_name);
     UPDATE public.audit_tables t SET gaps = t.gaps || tstzrange(statement_timestamp(), NULL), horizon = NULL WHERE t.id = target;
 END $$;

@@ -18,13 +18,15 @@ BEGIN
 END $$;
 
 DROP FUNCTION public.threadline_decode(anyelement, regclass, jsonb, jsonb);
+DROP FUNCTION public.threadline_decode(anyelement, jsonb, jsonb);
+DROP FUNCTION public.threadline_recipe(regclass, jsonb);
 DROP FUNCTION public.threadline_as_of(regclass, jsonb, timestamptz);
 DROP FUNCTION public.threadline_state(public.audit_changes);
 DROP FUNCTION public.threadline_whole(public.audit_changes);
 DROP FUNCTION public.threadline_changes(regclass);
 DROP FUNCTION public.threadline_history(regclass, jsonb);
+DROP FUNCTION public.threadline_other_history(regclass, jsonb);
 DROP FUNCTION public.threadline_previous(integer, jsonb[], bigint);
-DROP FUNCTION public.threadline_former_keys(regclass, jsonb);
 DROP FUNCTION public.threadline_keys(integer, jsonb);
 DROP FUNCTION public.threadline_key(regclass, jsonb);
 DROP FUNCTION public.threadline_table(regclass);

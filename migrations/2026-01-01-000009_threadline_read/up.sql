@@ -73,13 +73,6 @@ BEGIN
     RETURN keys;
 END $$;
 
--- The same key under the former names of its columns.
-CREATE OR REPLACE FUNCTION public.threadline_former_keys(relation regclass, key jsonb) RETURNS jsonb[]
-LANGUAGE sql STABLE
-AS $$
-    SELECT (public.threadline_keys(public.threadline_table(relation), public.threadline_key(relation, key)))[2:]
-$$;
-
 -- The newest line about a row before line `before`, TRUNCATE of the table included. One key at a time, because only then
 -- the index has the lines in order: for several at once the planner may walk all of the log backwards.
 CREATE OR REPLACE FUNCTION public.threadline_previous(relation_id integer, keys jsonb[], before bigint) RETURNS SETOF public.audit_changes
@@ -91,6 +84,23 @@ AS $$
         ORDER BY c.id DESC LIMIT 1) p
     ORDER BY p.id DESC LIMIT 1
 $$;
+
+-- What a row's history has besides the changes under its key as it is: those under former names of its columns, and each
+-- TRUNCATE of the table while the row was alive. Opaque to the planner, which takes either for many rows.
+CREATE OR REPLACE FUNCTION public.threadline_other_history(relation regclass, key jsonb) RETURNS SETOF public.audit_changes
+LANGUAGE plpgsql STABLE ROWS 10
+AS $$
+DECLARE
+    relation_id CONSTANT integer := public.threadline_table(relation);
+    keys CONSTANT jsonb[] := public.threadline_keys(relation_id, public.threadline_key(relation, key));
+BEGIN
+    RETURN QUERY SELECT c.* FROM unnest(keys[2:]) k CROSS JOIN LATERAL (
+        SELECT h.* FROM public.audit_changes h
+        WHERE h.table_id = relation_id AND h.key_hash = hashtextextended(k::text, 0) AND h.table_pk = k) c;
+    RETURN QUERY SELECT c.* FROM public.audit_changes c
+        WHERE c.table_id = relation_id AND c.key_hash = hashtextextended('{}', 0) AND c.table_pk = '{}'
+          AND EXISTS (SELECT FROM public.threadline_previous(relation_id, keys, c.id) p WHERE p.op IN ('insert', 'update', 'baseline'));
+END $$;
 
 -- Every change of one row; a TRUNCATE counts if the row was alive. In no order: ORDER BY id follows the row's own.
 -- It is inlined, and its halves are sorted, so that the newest page of a long history is merged from the index. The key
@@ -104,16 +114,7 @@ AS $$
        AND c.table_pk = (SELECT public.threadline_key(relation, key))
      ORDER BY c.id DESC)
     UNION ALL
-    (SELECT c.* FROM public.audit_changes c
-     WHERE c.table_id = public.threadline_table(relation)
-       AND c.key_hash = ANY (ARRAY(SELECT hashtextextended(k::text, 0)
-                                   FROM unnest(public.threadline_former_keys(relation, key) || '{}'::jsonb) k))
-       AND (c.table_pk = ANY ((SELECT public.threadline_former_keys(relation, key))::jsonb[])
-            OR c.op = 'truncate' AND EXISTS (
-                SELECT FROM public.threadline_previous(c.table_id,
-                    public.threadline_key(relation, key) || public.threadline_former_keys(relation, key), c.id) p
-                WHERE p.op IN ('insert', 'update', 'baseline')))
-     ORDER BY c.id DESC)
+    (SELECT c.* FROM public.threadline_other_history(relation, key) c ORDER BY c.id DESC)
 $$;
 
 -- Every change of a table. Inlined, as threadline_history is.
@@ -192,11 +193,42 @@ BEGIN
     RETURN NEXT;
 END $$;
 
+-- How recorded rows of a table are decoded, looked up once for all rows of a query. What doesn't apply is absent:
+--   on_change   columns that may be missing from an update
+--   former      column -> its former names, newest first
+--   redacted    column -> the placeholders that it was ever stored as
+--   added       column -> the value that PostgreSQL gave the rows that were there before the column
+--   fill        column -> what the caller gives columns that the log has no value for
+--   placeholder column -> what stands in for a value that is not in the log, where it can and has to
+--   required    the NOT NULL columns in their order
+--   nothing     an object in which each of them is null
+CREATE OR REPLACE FUNCTION public.threadline_recipe(relation regclass, fill jsonb) RETURNS jsonb
+LANGUAGE sql STABLE
+AS $$
+    WITH present AS (
+        SELECT a.attname::text AS name, a.attnum AS number, a.attnotnull AS required,
+               a.atttypid IN ('text'::regtype, 'varchar'::regtype) AND a.atttypmod = -1 AS unlimited_text
+        FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped)
+    SELECT jsonb_object_agg(i.key, i.value) FILTER (WHERE i.value <> '[]' AND i.value <> '{}')
+    FROM public.audit_tables t
+    CROSS JOIN LATERAL jsonb_each(jsonb_build_object(
+        'on_change', to_jsonb(t.on_change),
+        'former', t.former_columns,
+        'redacted', (SELECT coalesce(jsonb_object_agg(r.key, r.value), '{}') FROM jsonb_each(t.redacted) r JOIN present p ON p.name = r.key),
+        'added', t.added_columns || public.threadline_added_columns_v1(relation, '{}'),
+        'fill', coalesce(fill, '{}'),
+        'placeholder', (SELECT coalesce(jsonb_object_agg(p.name, coalesce(t.redacted -> p.name ->> 0, '[REDACTED]')), '{}')
+                        FROM present p WHERE p.required AND p.unlimited_text),
+        'required', (SELECT coalesce(jsonb_agg(p.name ORDER BY p.number), '[]') FROM present p WHERE p.required),
+        'nothing', (SELECT coalesce(jsonb_object_agg(p.name, NULL), '{}') FROM present p WHERE p.required))) i
+    WHERE t.id = public.threadline_table(relation)
+$$;
+
 -- A recorded row as a record of its table, as the table is today. Never fails: what can't be decoded is said in
 -- `problem`. Redacted and omitted values are taken out; where the column is NOT NULL and text, a placeholder stands in.
--- `fill` has values for columns that the log has none for; `absent` are the NOT NULL columns that are left without one.
+-- `absent` are the NOT NULL columns that are left without a value.
 CREATE OR REPLACE FUNCTION public.threadline_decode(
-    base anyelement, relation regclass, data jsonb, fill jsonb,
+    base anyelement, recipe jsonb, data jsonb,
     OUT row_image anyelement, OUT problem text, OUT redacted text[], OUT omitted text[], OUT absent text[]
 )
 LANGUAGE plpgsql STABLE
@@ -204,7 +236,6 @@ SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601' SET lc
 SET xmloption = 'content' SET array_nulls = 'on'
 AS $$
 DECLARE
-    audited public.audit_tables;
     image jsonb := data;
     name text;
 BEGIN
@@ -214,30 +245,32 @@ BEGIN
     IF data IS NULL THEN
         RETURN;
     END IF;
-    SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
-
-    SELECT image || coalesce(jsonb_object_agg(f.key, image -> n.value), '{}') INTO image
-    FROM jsonb_each(audited.former_columns) f, jsonb_array_elements_text(f.value) n
-    WHERE NOT image ? f.key AND image ? n.value;
-
-    SELECT coalesce(array_agg(r.key ORDER BY r.key), '{}') INTO redacted FROM jsonb_each(audited.redacted) r
-    WHERE (NOT image ? r.key OR r.value @> (image -> r.key))
-      AND EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attname = r.key AND NOT a.attisdropped);
-    SELECT coalesce(array_agg(i.key ORDER BY i.key), '{}') INTO omitted FROM jsonb_each(image) i
-    WHERE jsonb_typeof(i.value) = 'object' AND i.value ->> '$threadline' = 'omitted';
-
-    image := image - redacted - omitted;
-    -- A default must not pass for a value that is kept out.
-    image := ((audited.added_columns || public.threadline_added_columns_v1(relation, '{}')) - redacted - omitted)
-        || (SELECT coalesce(jsonb_object_agg(a.attname, CASE
-                WHEN a.attname = ANY (omitted) THEN '[OMITTED]' ELSE coalesce(audited.redacted -> a.attname ->> 0, '[REDACTED]') END), '{}')
-            FROM pg_catalog.pg_attribute a
-            WHERE a.attrelid = relation AND a.attname = ANY (redacted || omitted) AND a.attnotnull
-              AND a.atttypid IN ('text'::regtype, 'varchar'::regtype) AND a.atttypmod = -1)
-        || coalesce(fill, '{}') || image;
-    SELECT coalesce(array_agg(a.attname ORDER BY a.attnum), '{}') INTO absent FROM pg_catalog.pg_attribute a
-    WHERE a.attrelid = relation AND a.attnum > 0 AND a.attnotnull AND NOT a.attisdropped
-      AND coalesce(image -> a.attname, 'null') = 'null';
+    IF recipe ? 'former' THEN
+        SELECT image || coalesce(jsonb_object_agg(f.key, image -> n.value), '{}') INTO image
+        FROM jsonb_each(recipe -> 'former') f, jsonb_array_elements_text(f.value) n
+        WHERE NOT image ? f.key AND image ? n.value;
+    END IF;
+    IF recipe ? 'redacted' THEN
+        redacted := ARRAY(SELECT r.key FROM jsonb_each(recipe -> 'redacted') r
+                          WHERE NOT image ? r.key OR r.value @> (image -> r.key) ORDER BY r.key);
+    END IF;
+    IF image @? '$.*."$threadline"' THEN
+        omitted := ARRAY(SELECT i.key FROM jsonb_each(image) i
+                         WHERE jsonb_typeof(i.value) = 'object' AND i.value ->> '$threadline' = 'omitted' ORDER BY i.key);
+    END IF;
+    IF redacted <> '{}' OR omitted <> '{}' OR recipe ?| '{added,fill}' THEN
+        image := image - redacted - omitted;
+        -- A default must not pass for a value that is kept out.
+        image := (coalesce(recipe -> 'added', '{}') - redacted - omitted)
+            || (SELECT coalesce(jsonb_object_agg(p.key, CASE WHEN p.key = ANY (omitted) THEN '"[OMITTED]"' ELSE p.value END), '{}')
+                FROM jsonb_each(recipe -> 'placeholder') p WHERE p.key = ANY (redacted || omitted))
+            || coalesce(recipe -> 'fill', '{}') || image;
+    END IF;
+    -- It finds a null in an array too, and then nothing is absent.
+    IF (recipe -> 'nothing' || jsonb_strip_nulls(image)) @? '$.* ? (@ == null)' THEN
+        absent := ARRAY(SELECT r.name FROM jsonb_array_elements_text(recipe -> 'required') WITH ORDINALITY r(name, i)
+                        WHERE coalesce(image -> r.name, 'null') = 'null' ORDER BY r.i);
+    END IF;
     BEGIN
         row_image := jsonb_populate_record(base, image);
     EXCEPTION WHEN OTHERS THEN
@@ -252,3 +285,11 @@ BEGIN
         END LOOP;
     END;
 END $$;
+
+-- The same for one row, as an operator calls it. `fill` has values for columns that the log has none for.
+CREATE OR REPLACE FUNCTION public.threadline_decode(
+    base anyelement, relation regclass, data jsonb, fill jsonb,
+    OUT row_image anyelement, OUT problem text, OUT redacted text[], OUT omitted text[], OUT absent text[]
+)
+LANGUAGE sql STABLE
+AS $$ SELECT d.* FROM public.threadline_decode(base, public.threadline_recipe(relation, fill), data) d $$;

@@ -8,7 +8,7 @@ mod rows;
 
 pub use database::{TestDb, cluster, postgres};
 pub use programs::{program, run, skip};
-pub use rows::{execute, rows, try_execute, value};
+pub use rows::{execute, offers, rows, try_execute, value};
 
 /// The README's code, compiled: here, because it connects with libpq, which the library doesn't link.
 #[cfg(doctest)]

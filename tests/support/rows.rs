@@ -3,6 +3,8 @@ use diesel::prelude::*;
 use diesel::sql_types::{Jsonb, Nullable};
 use serde_json::Value;
 
+use crate::skip;
+
 #[derive(QueryableByName)]
 struct Row {
     #[diesel(sql_type = Nullable<Jsonb>)]
@@ -31,6 +33,26 @@ pub fn value(conn: &mut PgConnection, sql: &str) -> Value {
 /// Runs SQL, several statements if need be. They run in one transaction unless they begin their own.
 pub fn execute(conn: &mut PgConnection, sql: &str) {
     try_execute(conn, sql).unwrap_or_else(|error| panic!("{error}\n{sql}"));
+}
+
+/// Whether this build of the server can do what a statement asks for, and has done it: modules, ICU and XML may be left
+/// out of one. Says so if they are.
+pub fn offers(conn: &mut PgConnection, sql: &str) -> bool {
+    let Err(refusal) = try_execute(conn, sql) else {
+        return true;
+    };
+    let left_out = [
+        "is not available",
+        "not supported in this build",
+        "could not access file",
+        "unsupported XML feature",
+    ];
+    assert!(
+        left_out.iter().any(|reason| refusal.contains(reason)),
+        "{refusal}\n{sql}"
+    );
+    skip(&format!("the server refuses `{sql}`: {refusal}"));
+    false
 }
 
 /// As [`execute`], with the server's refusal: its message and its hint.

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 use threadline::Definition;
-use threadline_tests::{TestDb, execute, rows};
+use threadline_tests::{TestDb, execute, offers, rows};
 
 use super::log::{assert_newest_images_equal_table, lines, newest};
 
@@ -9,7 +9,6 @@ const ITEM: Definition = Definition::new("Item", &["id"]).store_changed_from();
 /// What the UPDATE of a row `(1, before)` records; `None` if nothing.
 fn recorded(definition: Definition, columns: &str, before: &str, update: &str) -> Option<Value> {
     let db = TestDb::new();
-    execute(&mut db.superuser(), "CREATE EXTENSION citext");
     db.create(&format!(
         "CREATE TABLE items (id bigint PRIMARY KEY, {columns})"
     ));
@@ -37,15 +36,15 @@ fn changed_fields(definition: Definition, columns: &str, before: &str, update: &
 /// Fails without `IF NEW *= OLD THEN RETURN NULL` in trigger.sql.
 #[test]
 fn c10_an_update_that_changes_nothing_is_not_recorded() {
-    let columns = "name text, doc json, tag citext, price numeric";
-    let row = r#"'a', '{"a": 1}', 'A', 1.0"#;
+    let columns = "name text, doc json, price numeric";
+    let row = r#"'a', '{"a": 1}', 1.0"#;
     assert_eq!(recorded(ITEM, columns, row, "name = name"), None);
     assert_eq!(
         recorded(
             ITEM,
             columns,
             row,
-            r#"(name, doc, tag, price) = ROW('a', '{"a": 1}', 'A', 1.0)"#
+            r#"(name, doc, price) = ROW('a', '{"a": 1}', 1.0)"#
         ),
         None
     );
@@ -79,8 +78,21 @@ fn c10_another_scale_of_a_numeric_is_a_change() {
 /// Fails with `=` instead of `*=` in trigger.sql, and with `IS DISTINCT FROM` between the columns' own values.
 #[test]
 fn c10_another_case_in_a_citext_is_a_change() {
-    let fields = changed_fields(ITEM, "tag citext", "'A'", "tag = 'a'");
-    assert_eq!(fields, json!(["tag"]));
+    let db = TestDb::new();
+    if !offers(&mut db.superuser(), "CREATE EXTENSION citext") {
+        return;
+    }
+    db.audited(
+        "items",
+        "CREATE TABLE items (id bigint PRIMARY KEY, tag citext)",
+    );
+    let mut app = db.app();
+    execute(&mut app, "INSERT INTO items VALUES (1, 'A')");
+    execute(&mut app, "UPDATE items SET tag = 'a'");
+    let change = newest(&db, "items");
+    assert_eq!(change["op"], "update");
+    assert_eq!(change["changed_fields"], json!(["tag"]));
+    assert_newest_images_equal_table(&db, "items");
 }
 
 /// Fails without the `inexact` branch of trigger.sql together with the one that asks threadline_differences_v1 when the

@@ -19,7 +19,7 @@ fn items(key: &str) -> TestDb {
 
 const DEFERRABLE: &str = "PRIMARY KEY (id) DEFERRABLE";
 
-/// Fails with `IF false` instead of `IF pk <> new_key` in threadline_record_v1.
+/// Fails with `IF false` instead of `IF pk <> …` in threadline_record_v1.
 #[test]
 fn c11_a_key_change_is_a_delete_and_an_insert() {
     let db = items("PRIMARY KEY (id)");

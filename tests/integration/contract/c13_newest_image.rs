@@ -204,7 +204,7 @@ fn c13_a_trigger_that_resets_the_session() {
     }
 }
 
-/// Fails if threadline_enter_v1 takes the state '-' for one of nested events too, without `NOT nested AND`.
+/// Fails if threadline_enter_v1 finds the statement's first command again and takes it for the only one.
 #[test]
 fn c13_a_transaction_that_had_captured_before() {
     for name in NAMES {
@@ -217,7 +217,7 @@ fn c13_a_transaction_that_had_captured_before() {
     }
 }
 
-/// Fails without `stack LIKE …` in threadline_enter_v1: no trigger is involved.
+/// Fails without the state '+' of threadline_enter_v1.
 #[test]
 fn c13_a_row_written_by_a_function_of_the_statement() {
     for statement in [
@@ -226,6 +226,9 @@ fn c13_a_row_written_by_a_function_of_the_statement() {
         "WITH outer_row AS (UPDATE items SET name = 'outer' WHERE id = 2 RETURNING id) SELECT touch(id) FROM outer_row",
         "DELETE FROM items WHERE id = 2 RETURNING insert_again(id)",
         "BEGIN; UPDATE items SET name = 'first'; DELETE FROM items WHERE id = 2 RETURNING insert_again(id); COMMIT",
+        "BEGIN; INSERT INTO items VALUES (5, 'own'); DELETE FROM items WHERE id = 5 RETURNING insert_again(id); COMMIT",
+        "BEGIN; INSERT INTO items VALUES (5), (6); UPDATE items SET name = 'own' WHERE id = 5; DELETE FROM items RETURNING insert_again(id); COMMIT",
+        "DO $$ BEGIN INSERT INTO items VALUES (5); PERFORM touch(5); DELETE FROM items; PERFORM insert_again(5); END $$",
     ] {
         let db = TestDb::new();
         db.create(
@@ -242,7 +245,7 @@ fn c13_a_row_written_by_a_function_of_the_statement() {
     }
 }
 
-/// Rows are only read again after nested writes. Fails without the `\n` in `stack LIKE …` of threadline_enter_v1.
+/// Rows are only read again after nested writes. Fails if the commands of different statements are taken for nested ones.
 #[test]
 fn c13_plain_statements_are_not_taken_for_nested_ones() {
     let db = TestDb::new();
@@ -254,17 +257,23 @@ fn c13_plain_statements_are_not_taken_for_nested_ones() {
     for statement in [
         "INSERT INTO items VALUES (1, 'a')",
         "INSERT INTO items VALUES (1, 'b') ON CONFLICT (id) DO UPDATE SET name = 'b'",
-        "WITH gone AS (DELETE FROM items RETURNING *) INSERT INTO items SELECT id + 1, name FROM gone",
-        "UPDATE items SET id = 3",
-        "DELETE FROM items",
+        "WITH gone AS (DELETE FROM items WHERE id < 100 RETURNING *) INSERT INTO items SELECT id + 1, name FROM gone",
+        "UPDATE items SET id = 3 WHERE id < 100",
+        "DELETE FROM items WHERE id < 100",
     ] {
         execute(&mut app, "BEGIN");
-        execute(&mut app, statement);
-        let state = value(
-            &mut app,
-            "SELECT substr(current_setting('threadline.open'), 37, 1)",
-        );
-        assert_eq!(state, "-", "{statement}");
+        for statement in [
+            "INSERT INTO items VALUES (100)",
+            statement,
+            "DELETE FROM items WHERE id = 100",
+        ] {
+            execute(&mut app, statement);
+            let state = value(
+                &mut app,
+                "SELECT substr(current_setting('threadline.open'), 37, 1)",
+            );
+            assert_eq!(state, "-", "{statement}");
+        }
         execute(&mut app, "COMMIT");
     }
 }

@@ -153,7 +153,7 @@ fn write_everywhere(db: &TestDb) {
 }
 
 /// Fails without any of these in `threadline_record_v1`: `after := after - exclude`, the masking of `after`, that of
-/// `prior`, the ` - hidden` of a delete, the removal of `hidden` from `changed`.
+/// `before`, its ` - hidden`, the removal of `hidden` from `changed`.
 #[test]
 fn c20_no_canary_in_the_audit_tables() {
     let db = birds();
@@ -166,7 +166,7 @@ fn c20_no_canary_in_the_audit_tables() {
     assert_redacted(&db, &log_as_text(&db), "the log");
 }
 
-/// Fails without the masking of `prior` in `threadline_record_v1`, through typed history.
+/// Fails without the masking of `before` in `threadline_record_v1`, through typed history.
 #[test]
 fn c20_no_canary_in_typed_history() {
     let db = birds();

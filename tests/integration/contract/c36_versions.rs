@@ -131,8 +131,8 @@ fn c36_old_and_new_trigger_functions_capture_side_by_side() {
     execute(
         &mut owner,
         &v2.replace(
-            "pk, after, changed, prior)",
-            "pk, after || '{\"v\": 2}', changed, prior)",
+            "pk, after, changed, before)",
+            "pk, after || '{\"v\": 2}', changed, before)",
         ),
     );
     let plan = CapturePlan::for_definition(

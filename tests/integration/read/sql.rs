@@ -43,8 +43,8 @@ fn history() {
 SELECT tl_c.id, tl_c.transaction_id, tl_c.op, tl_c.changed_fields, tl_c.changed_from, tl_c.captured_at, tl_r.redacted, tl_r.omitted, tl_t.occurred_at, tl_t.actor_ref, tl_t.action_id, tl_t.source, tl_t.request_id, tl_t.correlation_id, tl_t.job_id, tl_r.problem, tl_s.data IS NOT NULL, tl_r.absent, "invoices"."id", "invoices"."note"
 FROM threadline_history('"billing"."invoices"'::regclass, jsonb_build_object('id', $1)) AS tl_c
 LEFT JOIN audit_transactions AS tl_t ON tl_t.id = tl_c.transaction_id
-CROSS JOIN LATERAL (SELECT threadline_state(tl_c) AS data OFFSET 0) AS tl_s
-CROSS JOIN LATERAL threadline_decode(NULL::"billing"."invoices", '"billing"."invoices"'::regclass, tl_s.data,  E'{"note":"it''s \\"gone\\""}'::jsonb) AS tl_r
+CROSS JOIN LATERAL (SELECT CASE WHEN tl_c.op = 'delete' OR tl_c.op = 'update' AND jsonb_exists((SELECT threadline_recipe('"billing"."invoices"'::regclass,  E'{"note":"it''s \\"gone\\""}'::jsonb)), 'on_change') THEN threadline_state(tl_c) ELSE tl_c.data_after END AS data OFFSET 0) AS tl_s
+CROSS JOIN LATERAL threadline_decode(NULL::"billing"."invoices", (SELECT threadline_recipe('"billing"."invoices"'::regclass,  E'{"note":"it''s \\"gone\\""}'::jsonb)), tl_s.data) AS tl_r
 CROSS JOIN LATERAL (SELECT (tl_r.row_image).*) AS "invoices"
 WHERE (tl_c.op = $2)
 ORDER BY tl_c.id DESC
@@ -60,7 +60,7 @@ fn as_of() {
     insta::assert_snapshot!(lines(&query), @r#"
 SELECT tl_a.outcome, (tl_a.change).id, (tl_a.change).transaction_id, (tl_a.change).captured_at, tl_r.redacted, tl_r.problem, tl_a.outcome = 'found', tl_r.absent, "invoices"."id", "invoices"."note"
 FROM threadline_as_of('"billing"."invoices"'::regclass, jsonb_build_object('id', $1), CAST($2 AS timestamptz)) AS tl_a
-CROSS JOIN LATERAL threadline_decode(NULL::"billing"."invoices", '"billing"."invoices"'::regclass, CASE WHEN tl_a.outcome = 'found' THEN threadline_whole(tl_a.change) END,  E'{"note":"it''s \\"gone\\""}'::jsonb) AS tl_r
+CROSS JOIN LATERAL threadline_decode(NULL::"billing"."invoices", (SELECT threadline_recipe('"billing"."invoices"'::regclass,  E'{"note":"it''s \\"gone\\""}'::jsonb)), CASE WHEN tl_a.outcome = 'found' THEN threadline_whole(tl_a.change) END) AS tl_r
 CROSS JOIN LATERAL (SELECT (tl_r.row_image).*) AS "invoices"
 -- binds: [7, 2026-03-15T10:30:00Z]
 "#);

@@ -1,6 +1,8 @@
     -- Rows whose images don't show everything are looked at themselves.
     careful boolean := rules ?| '{inexact,on_change,as_text}';
     phase text := TG_OP;
+    -- No number of the command is to be had. Another one of the same statement comes later.
+    command CONSTANT text := clock_timestamp();
     pairs refcursor;
     pair record;
     more boolean;
@@ -14,7 +16,8 @@ BEGIN
     END IF;
     LOOP
         BEGIN
-            -- Transition tables keep the two versions of a row in the same place.
+            -- Transition tables keep the two versions of a row in the same place. A full join is never a nested loop, which
+            -- the plan of a statement of one row would keep for those of many.
             IF careful THEN
                 OPEN pairs FOR EXECUTE :storage.threadline_rows_query_v1('pairs', TG_OP, rules) USING rules;
             ELSIF TG_OP = 'INSERT' THEN
@@ -26,7 +29,7 @@ BEGIN
                         greatest(pg_column_size(p.o), pg_column_size(p.n)) AS bytes
                     FROM (SELECT o.version AS o, n.version AS n
                           FROM (SELECT row_number() OVER () AS i, o AS version FROM old_rows o) o
-                          JOIN (SELECT row_number() OVER () AS i, n AS version FROM new_rows n) n USING (i) OFFSET 0) p
+                          FULL JOIN (SELECT row_number() OVER () AS i, n AS version FROM new_rows n) n USING (i) OFFSET 0) p
                     WHERE p.o *<> p.n;
             END IF;
             LOOP
@@ -48,7 +51,7 @@ BEGIN
                             PERFORM :storage.threadline_verify_columns_v1(TG_RELID, rules, coalesce(after[1], before[1]), :known_columns);
                         END IF;
                     END IF;
-                    outcome := greatest(outcome, :storage.threadline_record_rows_v1(rules, phase, before, after, changes));
+                    outcome := greatest(outcome, :storage.threadline_record_rows_v1(rules, phase, command, before, after, changes));
                     before := NULL;
                     after := NULL;
                     changes := NULL;

@@ -11,7 +11,7 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::query_source::{AppearsInFromClause, Once};
 
 use super::change::Change;
-use super::table::{push_decoded, push_relation};
+use super::table::{push_decoded, push_recipe, push_relation};
 use crate::audited::Audited;
 
 /// A FROM item: changes of `M`, each with its transaction and with its row, decoded, under the name of the model's
@@ -119,11 +119,15 @@ impl<M: Audited, F: ChangeFilter> QueryFragment<Pg> for Source<M, F> {
         out.push_sql("(");
         push_relation::<M>(&mut out);
         self.filter.push_arguments(out.reborrow())?;
-        // A LEFT JOIN, because a change whose transaction is lost is still a change. OFFSET 0, so that the state is
-        // made once and not for each use.
+        // A LEFT JOIN, because a change whose transaction is lost is still a change. What the line says itself is not asked
+        // for. OFFSET 0, so that the state is made once and not for each use.
         out.push_sql(
             ") AS tl_c LEFT JOIN audit_transactions AS tl_t ON tl_t.id = tl_c.transaction_id \
-             CROSS JOIN LATERAL (SELECT threadline_state(tl_c) AS data OFFSET 0) AS tl_s",
+             CROSS JOIN LATERAL (SELECT CASE WHEN tl_c.op = 'delete' OR tl_c.op = 'update' AND jsonb_exists(",
+        );
+        push_recipe::<M>(&mut out);
+        out.push_sql(
+            ", 'on_change') THEN threadline_state(tl_c) ELSE tl_c.data_after END AS data OFFSET 0) AS tl_s",
         );
         push_decoded::<M>(&mut out, "tl_s.data")
     }

@@ -29,6 +29,15 @@ pub(super) fn push_relation<M: Audited>(out: &mut AstPass<'_, '_, Pg>) {
     out.push_sql("::regclass");
 }
 
+/// How rows of the model's table are decoded, as a subquery, so that it is looked up once for all of them.
+pub(super) fn push_recipe<M: Audited>(out: &mut AstPass<'_, '_, Pg>) {
+    out.push_sql("(SELECT threadline_recipe(");
+    push_relation::<M>(out);
+    out.push_sql(", ");
+    out.push_sql(&Literal(&fill::<M>()).to_string());
+    out.push_sql("::jsonb))");
+}
+
 /// `CROSS JOIN LATERAL` the recorded row `data`, decoded, and then as a table under the name of the model's table.
 pub(super) fn push_decoded<M: Audited>(
     out: &mut AstPass<'_, '_, Pg>,
@@ -37,12 +46,10 @@ pub(super) fn push_decoded<M: Audited>(
     out.push_sql(" CROSS JOIN LATERAL threadline_decode(NULL::");
     out.push_sql(&rendered::<M::Table>());
     out.push_sql(", ");
-    push_relation::<M>(out);
+    push_recipe::<M>(out);
     out.push_sql(", ");
     out.push_sql(data);
-    out.push_sql(", ");
-    out.push_sql(&Literal(&fill::<M>()).to_string());
-    out.push_sql("::jsonb) AS tl_r CROSS JOIN LATERAL (SELECT (tl_r.row_image).*) AS ");
+    out.push_sql(") AS tl_r CROSS JOIN LATERAL (SELECT (tl_r.row_image).*) AS ");
     out.push_identifier(table_name::<M>()?.name().as_str())
 }
 

@@ -173,7 +173,6 @@ LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
     actor jsonb;
-    kind text;
 BEGIN
     IF setting IS NULL OR setting = '' THEN
         RETURN NULL;
@@ -183,17 +182,13 @@ BEGIN
     EXCEPTION WHEN data_exception OR statement_too_complex THEN
         actor := NULL;
     END;
-    IF jsonb_typeof(actor) = 'object' AND actor - '{type,id}'::text[] = '{}' AND jsonb_typeof(actor -> 'type') = 'string' THEN
-        kind := actor ->> 'type';
-        IF kind = 'anonymous' AND coalesce(actor -> 'id', 'null') = 'null' THEN
-            RETURN '{"type": "anonymous"}';
-        END IF;
-        IF kind IN ('user', 'admin', 'service_account', 'job', 'system')
-            AND jsonb_typeof(actor -> 'id') = 'string' AND length(actor ->> 'id') BETWEEN 1 AND 255
+    IF jsonb_typeof(actor) = 'object' AND actor - '{type,id}'::text[] = '{}' AND jsonb_typeof(actor -> 'type') = 'string'
+        AND (CASE WHEN actor ->> 'type' IN ('user', 'admin', 'service_account', 'job', 'system') THEN
+            jsonb_typeof(actor -> 'id') = 'string' AND length(actor ->> 'id') BETWEEN 1 AND 255
             AND actor ->> 'id' !~ '[\u0001-\u001f\u007f-\u009f]'
-        THEN
-            RETURN actor;
-        END IF;
+        ELSE actor ->> 'type' = 'anonymous' AND coalesce(actor -> 'id', 'null') = 'null' END)
+    THEN
+        RETURN CASE WHEN actor ->> 'type' = 'anonymous' THEN '{"type": "anonymous"}' ELSE actor END;
     END IF;
     RAISE EXCEPTION 'threadline: the setting threadline.actor_ref does not hold an actor'
         USING ERRCODE = 'invalid_parameter_value',
@@ -225,19 +220,14 @@ CREATE OR REPLACE FUNCTION public.threadline_action_id_v1(tx uuid, ordinal integ
 LANGUAGE sql IMMUTABLE
 AS $$ SELECT md5(tx::text || '/' || ordinal)::uuid $$;
 
--- Makes sure that the transaction has its row and its actor. Returns what is known of the transaction:
---   '-'  nothing of it was captured from inside a trigger or a function
---   '+'  something was, so that events may have overtaken each other
---   '!'  it may be sealed already, so that what is captured now has to seal it again
--- `command` is remembered with '-': what the same command writes next needs no other look.
-CREATE OR REPLACE FUNCTION public.threadline_open_v1(tx uuid, setting text, command text, nested boolean) RETURNS text
+-- Makes sure that the transaction has its row and its actor. `known` is what threadline.open said. Whether the transaction
+-- may be sealed already, so that what is captured now has to seal it again.
+CREATE OR REPLACE FUNCTION public.threadline_open_v1(tx uuid, setting text, known text) RETURNS boolean
 LANGUAGE plpgsql
 AS $$
 DECLARE
     actor jsonb := public.threadline_actor_v1(setting);
     stored jsonb;
-    known text := coalesce(current_setting('threadline.open', true), '');
-    state text;
     mark text; -- assigned, because PERFORM costs a query
 BEGIN
     -- Neither open nor sealed: the seal, if it fires with this statement, leaves its mark on it.
@@ -256,29 +246,16 @@ BEGIN
          session_user, nullif(current_setting('role'), 'none'), current_setting('application_name'), inet_client_addr())
     ON CONFLICT (id) DO NOTHING;
     IF FOUND THEN
-        IF current_setting('threadline.open') = '' THEN
-            RETURN '!'; -- constraints are immediate, and the seal came with the row
-        END IF;
-        state := CASE WHEN nested THEN '+' ELSE '-' END;
-    ELSE
-        SELECT actor_ref INTO stored FROM public.audit_transactions WHERE id = tx;
-        IF stored IS NULL AND actor IS NOT NULL THEN
-            UPDATE public.audit_transactions SET actor_ref = actor WHERE id = tx;
-        ELSIF stored <> actor THEN
-            RAISE EXCEPTION 'threadline: this transaction writes as % and can''t go on as %', stored, actor
-                USING ERRCODE = 'invalid_parameter_value', HINT = 'Commit first: a transaction has one actor.';
-        END IF;
-        IF left(known, 37) = tx::text || '-' AND NOT nested THEN
-            state := '-';
-        ELSIF left(known, 36) = tx::text THEN
-            state := '+';
-        ELSE
-            RETURN '!';
-        END IF;
+        RETURN current_setting('threadline.open') = ''; -- constraints are immediate, and the seal came with the row
     END IF;
-    mark := set_config('threadline.open', tx::text || state || setting
-        || CASE state WHEN '-' THEN E'\x01' || coalesce(command, '') ELSE '' END, true);
-    RETURN state;
+    SELECT actor_ref INTO stored FROM public.audit_transactions WHERE id = tx;
+    IF stored IS NULL AND actor IS NOT NULL THEN
+        UPDATE public.audit_transactions SET actor_ref = actor WHERE id = tx;
+    ELSIF stored <> actor THEN
+        RAISE EXCEPTION 'threadline: this transaction writes as % and can''t go on as %', stored, actor
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Commit first: a transaction has one actor.';
+    END IF;
+    RETURN left(known, 36) <> tx::text;
 END $$;
 
 -- Refuses a write to a table that requires an actor.
@@ -299,35 +276,38 @@ BEGIN
     END IF;
 END $$;
 
--- Makes sure that the transaction may write to a table and is open. `known` is what threadline.open says, `command` the
--- number of the writing command if that is known. Returns what threadline_open_v1 does.
+-- Makes sure that the transaction may write to a table and is open. `known` is what threadline.open says, `command` tells
+-- the writing command from others of the same statement. Returns what is known of the transaction:
+--   '-'  this command is the first of the client's statement that is captured
+--   '+'  it is not: a trigger or a function wrote in the middle of it, so that events may have overtaken each other
+--   '!'  the transaction may be sealed already, so that what is captured now has to seal it again
+-- That and the command are remembered in threadline.open, the statement in threadline.statement.
 CREATE OR REPLACE FUNCTION public.threadline_enter_v1(
     tx uuid, setting text, known text, command text, required text, target_schema text, target_name text
 ) RETURNS text
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    stack text;
-    nested boolean;
+    state text := '-';
+    mark text; -- assigned, because PERFORM costs a query
 BEGIN
     IF required IS NOT NULL THEN
         PERFORM public.threadline_require_actor_v1(tx, setting, required, target_schema || '.' || target_name);
     END IF;
     IF known = tx::text || '-' || setting || E'\x01' || command THEN
         RETURN '-';
-    ELSIF known = tx::text || '+' || setting THEN
-        RETURN '+';
+    ELSIF left(known, 36) <> tx::text OR substr(known, 38, length(setting) + 1) <> setting || E'\x01' THEN
+        IF public.threadline_open_v1(tx, setting, known) THEN
+            RETURN '!';
+        END IF;
     END IF;
-    -- A function may write in the middle of a statement as a trigger may: UPDATE … RETURNING f(id). For a statement of the
-    -- client's own, the capture function is the last line.
-    GET DIAGNOSTICS stack = PG_CONTEXT;
-    nested := pg_trigger_depth() > 1 OR stack LIKE E'%.threadline\\_capture\\_%\n%';
-    IF NOT nested AND starts_with(known, tx::text || '-' || setting || E'\x01') THEN
-        -- Assigned, because PERFORM costs a query.
-        stack := set_config('threadline.open', tx::text || '-' || setting || E'\x01' || coalesce(command, ''), true);
-        RETURN '-';
+    -- Something of this transaction was captured before, in the same statement.
+    IF left(known, 36) = tx::text AND current_setting('threadline.statement', true) = statement_timestamp()::text THEN
+        state := '+';
     END IF;
-    RETURN public.threadline_open_v1(tx, setting, command, nested);
+    mark := set_config('threadline.statement', statement_timestamp()::text, true)
+        || set_config('threadline.open', tx::text || state || setting || E'\x01' || CASE state WHEN '-' THEN coalesce(command, '') ELSE '' END, true);
+    RETURN state;
 END $$;
 
 -- The commit seal. It runs when the transaction commits, so committed_at is within the commit itself.
@@ -359,7 +339,7 @@ AS $$
 $$;
 
 REVOKE ALL ON FUNCTION
-    public.threadline_open_v1(uuid, text, text, boolean),
+    public.threadline_open_v1(uuid, text, text),
     public.threadline_require_actor_v1(uuid, text, text, text),
     public.threadline_enter_v1(uuid, text, text, text, text, text, text),
     public.threadline_seal_v1(),
@@ -491,70 +471,63 @@ BEGIN
     RETURN pk;
 END $$;
 
+-- The same, without a call where the key is a single column. STABLE, as jsonb_build_object is: else it is not inlined.
+CREATE OR REPLACE FUNCTION public.threadline_key_v1(rules jsonb, key_column text, image jsonb) RETURNS jsonb
+LANGUAGE sql STABLE
+AS $$
+    SELECT CASE WHEN image ->> key_column IS NULL THEN public.threadline_key_of_v1(rules, image)
+                ELSE jsonb_build_object(key_column, image ->> key_column) END
+$$;
+
 -- Records one row change from its two whole images, and says what is left to do:
 --   NULL       nothing was recorded: look at the rows, and pass their images and what changed, carefully
 --   ''         nothing
 --   'moved'    the key changed: another row may live under the old one
 --   'overtaken' somebody wrote in between: the row's newest version may have been recorded already
--- `relation` is what fired the trigger; NULL if none did. `operation` and `moment` are those of the trigger, `command` is the
--- number of the writing command if it is known, `columns` are those of the table in the order of their names, as far as they
--- are known. `careful` says that the images were made column by column where they had to be.
+-- `relation`, its schema and name are what fired the trigger, `operation` and `moment` are those of the trigger; without one,
+-- `relation` is NULL. `command` tells the writing command from others of the same statement. `columns` are those of the
+-- table in the order of their names, as far as they are known. `careful` says that the images were made column by column
+-- where they had to be.
+-- Few and large expressions, because each is made ready once in a transaction; variables in INSERT, because what is computed
+-- there is made ready for each row.
 CREATE OR REPLACE FUNCTION public.threadline_record_v1(
-    rules jsonb, relation oid, relation_schema name, relation_name name, operation text, moment text, command text,
+    rules jsonb, relation oid, relation_schema text, relation_name text, operation text, moment text, command text,
     columns text[], before jsonb, after jsonb, changed text[], careful boolean
 ) RETURNS text
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    target_schema CONSTANT text := rules ->> 'table_schema';
-    target_name CONSTANT text := rules ->> 'table_name';
+    target CONSTANT integer := rules -> 'table_id';
     key_column CONSTANT text := rules ->> 'key_column';
-    pk jsonb := '{}';
-    new_key jsonb;
+    pk jsonb;
     prior jsonb;
     field text;
     hidden text[];
     tx uuid;
-    setting text;
-    known text;
-    state text := '-';
+    state text;
 BEGIN
-    IF relation IS NOT NULL THEN
-        IF relation_name <> target_name OR relation_schema <> target_schema OR operation = 'TRUNCATE' OR current_setting('threadline.capture', true) = 'off' THEN
+    IF relation_name <> rules ->> 'table_name' OR relation_schema <> rules ->> 'table_schema' OR operation = 'TRUNCATE'
+        OR current_setting('threadline.capture', true) = 'off'
+    THEN
+        IF NOT careful THEN
             IF NOT public.threadline_admit_v1(rules, relation, relation_schema, relation_name, operation, moment) THEN
                 RETURN '';
             END IF;
         END IF;
-        IF NOT careful AND (rules ? 'as_text' OR greatest(
-            CASE WHEN operation = 'DELETE' THEN 0 ELSE coalesce(pg_column_size(after), 2147483647) END,
-            CASE WHEN operation = 'INSERT' THEN 0 ELSE coalesce(pg_column_size(before), 2147483647) END) > (rules -> 'max_value_bytes')::integer)
-        THEN
-            RETURN NULL;
-        END IF;
-        IF rules ? 'redacted' THEN
-            IF coalesce(after, before) - columns <> '{}' THEN
-                PERFORM public.threadline_verify_columns_v1(relation, rules, coalesce(after, before), columns);
-            END IF;
-        END IF;
+        relation_schema := rules ->> 'table_schema';
+        relation_name := rules ->> 'table_name';
     END IF;
-
-    IF after IS NOT NULL THEN
-        new_key := CASE WHEN after ->> key_column IS NULL THEN public.threadline_key_of_v1(rules, after)
-            ELSE jsonb_build_object(key_column, after ->> key_column) END;
-        pk := new_key;
+    IF NOT careful AND coalesce(greatest(pg_column_size(before), pg_column_size(after)) > (rules -> 'max_value_bytes')::integer, true) THEN
+        RETURN NULL;
     END IF;
-    IF before IS NOT NULL THEN
-        pk := CASE WHEN before ->> key_column IS NULL THEN public.threadline_key_of_v1(rules, before)
-            ELSE jsonb_build_object(key_column, before ->> key_column) END;
-        IF pk <> new_key THEN
-            PERFORM public.threadline_record_v1(rules, NULL, NULL, NULL, 'DELETE', NULL, command, NULL, before, NULL, NULL, true);
-            PERFORM public.threadline_record_v1(rules, NULL, NULL, NULL, 'INSERT', NULL, command, NULL, NULL, after, NULL, true);
+    pk := CASE WHEN operation = 'TRUNCATE' THEN '{}'::jsonb ELSE public.threadline_key_v1(rules, key_column, coalesce(before, after)) END;
+    IF operation = 'UPDATE' THEN
+        IF pk <> public.threadline_key_v1(rules, key_column, after) THEN
+            PERFORM public.threadline_record_v1(rules, relation, relation_schema, relation_name, 'DELETE', NULL, command, columns, before, NULL, NULL, true);
+            PERFORM public.threadline_record_v1(rules, relation, relation_schema, relation_name, 'INSERT', NULL, command, columns, NULL, after, NULL, true);
             RETURN 'moved';
         END IF;
-    END IF;
-
-    IF operation = 'UPDATE' THEN
-        prior := '{}';
+        prior := '{}'::jsonb;
         IF changed IS NULL THEN
             -- A loop: a query over jsonb_each_text() takes three times as long.
             FOREACH field IN ARRAY columns LOOP
@@ -575,42 +548,39 @@ BEGIN
                 after := after - ARRAY(SELECT jsonb_object_keys(public.threadline_unchanged_v1(rules, changed)));
             END IF;
         END IF;
-        IF rules ?| '{exclude,except_columns,ignore_only}' THEN
-            hidden := public.threadline_list_v1(rules, 'exclude');
-            IF changed <> '{}' AND changed <@ (hidden || public.threadline_list_v1(rules, 'ignore_only')) THEN
-                RETURN '';
-            END IF;
-            hidden := hidden || public.threadline_list_v1(rules, 'except_columns');
-            changed := ARRAY(SELECT f FROM unnest(changed) f WHERE f <> ALL (hidden) ORDER BY f COLLATE "C");
-            prior := prior - hidden;
+        before := prior;
+    END IF;
+    IF rules ?| '{redacted,except_columns,ignore_only}' THEN
+        IF relation IS NOT NULL AND coalesce(after, before) - columns <> '{}' AND rules ? 'redacted' THEN
+            PERFORM public.threadline_verify_columns_v1(relation, rules, coalesce(after, before), columns);
         END IF;
-    ELSIF operation = 'DELETE' THEN
-        prior := CASE WHEN rules ?| '{exclude,except_columns}'
-            THEN before - public.threadline_list_v1(rules, 'exclude') - public.threadline_list_v1(rules, 'except_columns') ELSE before END;
+        hidden := public.threadline_list_v1(rules, 'exclude');
+        IF changed <> '{}' AND changed <@ (hidden || public.threadline_list_v1(rules, 'ignore_only')) THEN
+            RETURN '';
+        END IF;
+        after := public.threadline_masked_v1(after - hidden, rules -> 'mask');
+        hidden := hidden || public.threadline_list_v1(rules, 'except_columns');
+        changed := CASE operation WHEN 'UPDATE' THEN ARRAY(SELECT f FROM unnest(changed) f WHERE f <> ALL (hidden) ORDER BY f COLLATE "C") END;
+        before := public.threadline_masked_v1(before - hidden, rules -> 'mask');
     END IF;
     IF NOT rules ? 'store_changed_from' THEN
-        prior := NULL;
-    END IF;
-    IF rules ?| '{exclude,mask}' THEN
-        after := public.threadline_masked_v1(after - public.threadline_list_v1(rules, 'exclude'), rules -> 'mask');
-        prior := public.threadline_masked_v1(prior, rules -> 'mask');
+        before := NULL;
     END IF;
 
     tx := public.threadline_transaction_id_v1();
-    setting := coalesce(current_setting('threadline.actor_ref', true), '');
-    known := current_setting('threadline.open', true);
     -- The usual case, without a call: the same command wrote before.
-    IF known = tx::text || '-' || setting || E'\x01' || command AND NOT rules ? 'require_actor' THEN
-        NULL;
-    ELSE
-        state := public.threadline_enter_v1(tx, setting, known, command, rules ->> 'require_actor', target_schema, target_name);
+    IF (current_setting('threadline.open', true) = tx::text || '-' || coalesce(current_setting('threadline.actor_ref', true), '') || E'\x01' || command
+        AND NOT rules ? 'require_actor') IS NOT TRUE
+    THEN
+        state := public.threadline_enter_v1(tx, coalesce(current_setting('threadline.actor_ref', true), ''),
+            coalesce(current_setting('threadline.open', true), ''), command, rules ->> 'require_actor', relation_schema, relation_name);
     END IF;
     INSERT INTO public.audit_changes
         (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk,
          data_after, changed_fields, changed_from)
     VALUES
-        (nextval('public.audit_changes_id_seq'), hashtextextended(pk::text, 0), clock_timestamp(), tx, (rules -> 'table_id')::integer,
-         target_schema, target_name, lower(operation), pk, after, changed, prior);
+        (nextval('public.audit_changes_id_seq'), hashtextextended(pk::text, 0), clock_timestamp(), tx, target,
+         relation_schema, relation_name, lower(operation), pk, after, changed, before);
     IF state = '!' THEN
         PERFORM public.threadline_seal_again_v1(tx);
     END IF;
@@ -638,7 +608,7 @@ END $$;
 -- the operation 'MOVE', once all old keys are free. Returns '' or 'overtaken', as threadline_record_v1
 -- does, with 'moved' behind it if a key changed.
 CREATE OR REPLACE FUNCTION public.threadline_record_rows_v1(
-    rules jsonb, operation text, before jsonb[], after jsonb[], changes jsonb[]
+    rules jsonb, operation text, command text, before jsonb[], after jsonb[], changes jsonb[]
 ) RETURNS text
 LANGUAGE plpgsql
 AS $$
@@ -658,7 +628,7 @@ DECLARE
     moved boolean;
 BEGIN
     state := public.threadline_enter_v1(tx, coalesce(current_setting('threadline.actor_ref', true), ''),
-        current_setting('threadline.open', true), NULL, rules ->> 'require_actor', target_schema, target_name);
+        coalesce(current_setting('threadline.open', true), ''), command, rules ->> 'require_actor', target_schema, target_name);
     WITH line AS (
         INSERT INTO public.audit_changes
             (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk,
@@ -681,12 +651,8 @@ BEGIN
                     WHEN operation = 'UPDATE' AND i.old_key = i.new_key THEN 'update' ELSE 'delete' END AS op
                 FROM (
                     SELECT p.before, p.after, p.changed,
-                        CASE WHEN p.before IS NULL THEN NULL
-                            WHEN p.before ->> key_column IS NULL THEN public.threadline_key_of_v1(rules, p.before)
-                            ELSE jsonb_build_object(key_column, p.before ->> key_column) END AS old_key,
-                        CASE WHEN p.after IS NULL THEN NULL
-                            WHEN p.after ->> key_column IS NULL THEN public.threadline_key_of_v1(rules, p.after)
-                            ELSE jsonb_build_object(key_column, p.after ->> key_column) END AS new_key
+                        CASE WHEN p.before IS NOT NULL THEN public.threadline_key_v1(rules, key_column, p.before) END AS old_key,
+                        CASE WHEN p.after IS NOT NULL THEN public.threadline_key_v1(rules, key_column, p.after) END AS new_key
                     FROM unnest(before, after, changes) p(before, after, changed)
                     OFFSET 0) i
                 WHERE operation <> 'MOVE' OR i.old_key <> i.new_key
@@ -710,8 +676,8 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION
-    public.threadline_record_v1(jsonb, oid, name, name, text, text, text, text[], jsonb, jsonb, text[], boolean),
-    public.threadline_record_rows_v1(jsonb, text, jsonb[], jsonb[], jsonb[])
+    public.threadline_record_v1(jsonb, oid, text, text, text, text, text, text[], jsonb, jsonb, text[], boolean),
+    public.threadline_record_rows_v1(jsonb, text, text, jsonb[], jsonb[], jsonb[])
 FROM PUBLIC;
 
 -- What the trigger functions of audited tables lean on: their rows as images, and the rows that have to be read again.
@@ -733,7 +699,7 @@ END $$;
 
 -- Whether a trigger goes on to record: not for TRUNCATE, which is dealt with here, nor where capture is switched off.
 CREATE OR REPLACE FUNCTION public.threadline_admit_v1(
-    rules jsonb, relation oid, relation_schema name, relation_name name, operation text, moment text
+    rules jsonb, relation oid, relation_schema text, relation_name text, operation text, moment text
 ) RETURNS boolean
 LANGUAGE plpgsql
 AS $$
@@ -892,7 +858,7 @@ BEGIN
     IF live IS NULL AND image IS NULL OR NOT gone AND changed = '{}' THEN
         RETURN;
     END IF;
-    PERFORM public.threadline_record_v1(rules, NULL, NULL, NULL,
+    PERFORM public.threadline_record_v1(rules, NULL, rules ->> 'table_schema', rules ->> 'table_name',
         CASE WHEN live IS NULL THEN 'DELETE' WHEN image IS NULL THEN 'INSERT' ELSE 'UPDATE' END, NULL, NULL,
         ARRAY(SELECT k FROM jsonb_object_keys(live) k ORDER BY k COLLATE "C"), image, live,
         CASE WHEN live IS NOT NULL AND image IS NOT NULL THEN changed END, true);
@@ -910,7 +876,7 @@ DECLARE
     deleted CONSTANT text := format('SELECT NULL::%1$s AS n, o::%1$s AS o FROM old_rows o', target);
     inserted CONSTANT text := format('SELECT n::%1$s AS n, NULL::%1$s AS o FROM new_rows n', target);
     updated CONSTANT text := format('SELECT n.n, o.o FROM (SELECT row_number() OVER () AS i, o::%1$s AS o FROM old_rows o) o
-        JOIN (SELECT row_number() OVER () AS i, n::%1$s AS n FROM new_rows n) n USING (i)', target);
+        FULL JOIN (SELECT row_number() OVER () AS i, n::%1$s AS n FROM new_rows n) n USING (i)', target);
     source CONSTANT text := CASE operation WHEN 'INSERT' THEN inserted WHEN 'DELETE' THEN deleted ELSE updated END;
     same_key CONSTANT text := (SELECT string_agg(format('t.%1$I = (p.%%1$s).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k);
 BEGIN
@@ -933,7 +899,7 @@ CREATE OR REPLACE FUNCTION public.threadline_record_gone_v1(rules jsonb, relatio
 LANGUAGE plpgsql SET row_security = off
 AS $$
 BEGIN
-    EXECUTE format('SELECT public.threadline_record_v1($1, NULL, NULL, NULL, ''DELETE'', NULL, NULL, NULL,
+    EXECUTE format('SELECT public.threadline_record_v1($1, NULL, $1 ->> ''table_schema'', $1 ->> ''table_name'', ''DELETE'', NULL, NULL, NULL,
         public.threadline_image_v1(t.*, $1), NULL, NULL, true) FROM ONLY %s t', relation) USING rules;
 END $$;
 
@@ -966,7 +932,7 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION
-    public.threadline_admit_v1(jsonb, oid, name, name, text, text),
+    public.threadline_admit_v1(jsonb, oid, text, text, text, text),
     public.threadline_texts_v1(anyelement, text[]),
     public.threadline_image_v1(anyelement, jsonb),
     public.threadline_differences_v1(anyelement, anyelement),
@@ -1492,7 +1458,7 @@ BEGIN
         RETURN;
     END IF;
     PERFORM public.threadline_enter_v1(public.threadline_transaction_id_v1(), coalesce(current_setting('threadline.actor_ref', true), ''),
-        current_setting('threadline.open', true), NULL, NULL, target_schema, target_name);
+        coalesce(current_setting('threadline.open', true), ''), NULL, NULL, target_schema, target_name);
     PERFORM public.threadline_record_action_v1('threadline.capture_off', category => 'threadline', comment => target_schema || '.' || target_name);
     UPDATE public.audit_tables t SET gaps = t.gaps || tstzrange(statement_timestamp(), NULL), horizon = NULL WHERE t.id = target;
 END $$;
@@ -1597,13 +1563,6 @@ BEGIN
     RETURN keys;
 END $$;
 
--- The same key under the former names of its columns.
-CREATE OR REPLACE FUNCTION public.threadline_former_keys(relation regclass, key jsonb) RETURNS jsonb[]
-LANGUAGE sql STABLE
-AS $$
-    SELECT (public.threadline_keys(public.threadline_table(relation), public.threadline_key(relation, key)))[2:]
-$$;
-
 -- The newest line about a row before line `before`, TRUNCATE of the table included. One key at a time, because only then
 -- the index has the lines in order: for several at once the planner may walk all of the log backwards.
 CREATE OR REPLACE FUNCTION public.threadline_previous(relation_id integer, keys jsonb[], before bigint) RETURNS SETOF public.audit_changes
@@ -1615,6 +1574,23 @@ AS $$
         ORDER BY c.id DESC LIMIT 1) p
     ORDER BY p.id DESC LIMIT 1
 $$;
+
+-- What a row's history has besides the changes under its key as it is: those under former names of its columns, and each
+-- TRUNCATE of the table while the row was alive. Opaque to the planner, which takes either for many rows.
+CREATE OR REPLACE FUNCTION public.threadline_other_history(relation regclass, key jsonb) RETURNS SETOF public.audit_changes
+LANGUAGE plpgsql STABLE ROWS 10
+AS $$
+DECLARE
+    relation_id CONSTANT integer := public.threadline_table(relation);
+    keys CONSTANT jsonb[] := public.threadline_keys(relation_id, public.threadline_key(relation, key));
+BEGIN
+    RETURN QUERY SELECT c.* FROM unnest(keys[2:]) k CROSS JOIN LATERAL (
+        SELECT h.* FROM public.audit_changes h
+        WHERE h.table_id = relation_id AND h.key_hash = hashtextextended(k::text, 0) AND h.table_pk = k) c;
+    RETURN QUERY SELECT c.* FROM public.audit_changes c
+        WHERE c.table_id = relation_id AND c.key_hash = hashtextextended('{}', 0) AND c.table_pk = '{}'
+          AND EXISTS (SELECT FROM public.threadline_previous(relation_id, keys, c.id) p WHERE p.op IN ('insert', 'update', 'baseline'));
+END $$;
 
 -- Every change of one row; a TRUNCATE counts if the row was alive. In no order: ORDER BY id follows the row's own.
 -- It is inlined, and its halves are sorted, so that the newest page of a long history is merged from the index. The key
@@ -1628,16 +1604,7 @@ AS $$
        AND c.table_pk = (SELECT public.threadline_key(relation, key))
      ORDER BY c.id DESC)
     UNION ALL
-    (SELECT c.* FROM public.audit_changes c
-     WHERE c.table_id = public.threadline_table(relation)
-       AND c.key_hash = ANY (ARRAY(SELECT hashtextextended(k::text, 0)
-                                   FROM unnest(public.threadline_former_keys(relation, key) || '{}'::jsonb) k))
-       AND (c.table_pk = ANY ((SELECT public.threadline_former_keys(relation, key))::jsonb[])
-            OR c.op = 'truncate' AND EXISTS (
-                SELECT FROM public.threadline_previous(c.table_id,
-                    public.threadline_key(relation, key) || public.threadline_former_keys(relation, key), c.id) p
-                WHERE p.op IN ('insert', 'update', 'baseline')))
-     ORDER BY c.id DESC)
+    (SELECT c.* FROM public.threadline_other_history(relation, key) c ORDER BY c.id DESC)
 $$;
 
 -- Every change of a table. Inlined, as threadline_history is.
@@ -1716,11 +1683,42 @@ BEGIN
     RETURN NEXT;
 END $$;
 
+-- How recorded rows of a table are decoded, looked up once for all rows of a query. What doesn't apply is absent:
+--   on_change   columns that may be missing from an update
+--   former      column -> its former names, newest first
+--   redacted    column -> the placeholders that it was ever stored as
+--   added       column -> the value that PostgreSQL gave the rows that were there before the column
+--   fill        column -> what the caller gives columns that the log has no value for
+--   placeholder column -> what stands in for a value that is not in the log, where it can and has to
+--   required    the NOT NULL columns in their order
+--   nothing     an object in which each of them is null
+CREATE OR REPLACE FUNCTION public.threadline_recipe(relation regclass, fill jsonb) RETURNS jsonb
+LANGUAGE sql STABLE
+AS $$
+    WITH present AS (
+        SELECT a.attname::text AS name, a.attnum AS number, a.attnotnull AS required,
+               a.atttypid IN ('text'::regtype, 'varchar'::regtype) AND a.atttypmod = -1 AS unlimited_text
+        FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped)
+    SELECT jsonb_object_agg(i.key, i.value) FILTER (WHERE i.value <> '[]' AND i.value <> '{}')
+    FROM public.audit_tables t
+    CROSS JOIN LATERAL jsonb_each(jsonb_build_object(
+        'on_change', to_jsonb(t.on_change),
+        'former', t.former_columns,
+        'redacted', (SELECT coalesce(jsonb_object_agg(r.key, r.value), '{}') FROM jsonb_each(t.redacted) r JOIN present p ON p.name = r.key),
+        'added', t.added_columns || public.threadline_added_columns_v1(relation, '{}'),
+        'fill', coalesce(fill, '{}'),
+        'placeholder', (SELECT coalesce(jsonb_object_agg(p.name, coalesce(t.redacted -> p.name ->> 0, '[REDACTED]')), '{}')
+                        FROM present p WHERE p.required AND p.unlimited_text),
+        'required', (SELECT coalesce(jsonb_agg(p.name ORDER BY p.number), '[]') FROM present p WHERE p.required),
+        'nothing', (SELECT coalesce(jsonb_object_agg(p.name, NULL), '{}') FROM present p WHERE p.required))) i
+    WHERE t.id = public.threadline_table(relation)
+$$;
+
 -- A recorded row as a record of its table, as the table is today. Never fails: what can't be decoded is said in
 -- `problem`. Redacted and omitted values are taken out; where the column is NOT NULL and text, a placeholder stands in.
--- `fill` has values for columns that the log has none for; `absent` are the NOT NULL columns that are left without one.
+-- `absent` are the NOT NULL columns that are left without a value.
 CREATE OR REPLACE FUNCTION public.threadline_decode(
-    base anyelement, relation regclass, data jsonb, fill jsonb,
+    base anyelement, recipe jsonb, data jsonb,
     OUT row_image anyelement, OUT problem text, OUT redacted text[], OUT omitted text[], OUT absent text[]
 )
 LANGUAGE plpgsql STABLE
@@ -1728,7 +1726,6 @@ SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601' SET lc
 SET xmloption = 'content' SET array_nulls = 'on'
 AS $$
 DECLARE
-    audited public.audit_tables;
     image jsonb := data;
     name text;
 BEGIN
@@ -1738,30 +1735,32 @@ BEGIN
     IF data IS NULL THEN
         RETURN;
     END IF;
-    SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
-
-    SELECT image || coalesce(jsonb_object_agg(f.key, image -> n.value), '{}') INTO image
-    FROM jsonb_each(audited.former_columns) f, jsonb_array_elements_text(f.value) n
-    WHERE NOT image ? f.key AND image ? n.value;
-
-    SELECT coalesce(array_agg(r.key ORDER BY r.key), '{}') INTO redacted FROM jsonb_each(audited.redacted) r
-    WHERE (NOT image ? r.key OR r.value @> (image -> r.key))
-      AND EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attname = r.key AND NOT a.attisdropped);
-    SELECT coalesce(array_agg(i.key ORDER BY i.key), '{}') INTO omitted FROM jsonb_each(image) i
-    WHERE jsonb_typeof(i.value) = 'object' AND i.value ->> '$threadline' = 'omitted';
-
-    image := image - redacted - omitted;
-    -- A default must not pass for a value that is kept out.
-    image := ((audited.added_columns || public.threadline_added_columns_v1(relation, '{}')) - redacted - omitted)
-        || (SELECT coalesce(jsonb_object_agg(a.attname, CASE
-                WHEN a.attname = ANY (omitted) THEN '[OMITTED]' ELSE coalesce(audited.redacted -> a.attname ->> 0, '[REDACTED]') END), '{}')
-            FROM pg_catalog.pg_attribute a
-            WHERE a.attrelid = relation AND a.attname = ANY (redacted || omitted) AND a.attnotnull
-              AND a.atttypid IN ('text'::regtype, 'varchar'::regtype) AND a.atttypmod = -1)
-        || coalesce(fill, '{}') || image;
-    SELECT coalesce(array_agg(a.attname ORDER BY a.attnum), '{}') INTO absent FROM pg_catalog.pg_attribute a
-    WHERE a.attrelid = relation AND a.attnum > 0 AND a.attnotnull AND NOT a.attisdropped
-      AND coalesce(image -> a.attname, 'null') = 'null';
+    IF recipe ? 'former' THEN
+        SELECT image || coalesce(jsonb_object_agg(f.key, image -> n.value), '{}') INTO image
+        FROM jsonb_each(recipe -> 'former') f, jsonb_array_elements_text(f.value) n
+        WHERE NOT image ? f.key AND image ? n.value;
+    END IF;
+    IF recipe ? 'redacted' THEN
+        redacted := ARRAY(SELECT r.key FROM jsonb_each(recipe -> 'redacted') r
+                          WHERE NOT image ? r.key OR r.value @> (image -> r.key) ORDER BY r.key);
+    END IF;
+    IF image @? '$.*."$threadline"' THEN
+        omitted := ARRAY(SELECT i.key FROM jsonb_each(image) i
+                         WHERE jsonb_typeof(i.value) = 'object' AND i.value ->> '$threadline' = 'omitted' ORDER BY i.key);
+    END IF;
+    IF redacted <> '{}' OR omitted <> '{}' OR recipe ?| '{added,fill}' THEN
+        image := image - redacted - omitted;
+        -- A default must not pass for a value that is kept out.
+        image := (coalesce(recipe -> 'added', '{}') - redacted - omitted)
+            || (SELECT coalesce(jsonb_object_agg(p.key, CASE WHEN p.key = ANY (omitted) THEN '"[OMITTED]"' ELSE p.value END), '{}')
+                FROM jsonb_each(recipe -> 'placeholder') p WHERE p.key = ANY (redacted || omitted))
+            || coalesce(recipe -> 'fill', '{}') || image;
+    END IF;
+    -- It finds a null in an array too, and then nothing is absent.
+    IF (recipe -> 'nothing' || jsonb_strip_nulls(image)) @? '$.* ? (@ == null)' THEN
+        absent := ARRAY(SELECT r.name FROM jsonb_array_elements_text(recipe -> 'required') WITH ORDINALITY r(name, i)
+                        WHERE coalesce(image -> r.name, 'null') = 'null' ORDER BY r.i);
+    END IF;
     BEGIN
         row_image := jsonb_populate_record(base, image);
     EXCEPTION WHEN OTHERS THEN
@@ -1776,6 +1775,14 @@ BEGIN
         END LOOP;
     END;
 END $$;
+
+-- The same for one row, as an operator calls it. `fill` has values for columns that the log has none for.
+CREATE OR REPLACE FUNCTION public.threadline_decode(
+    base anyelement, relation regclass, data jsonb, fill jsonb,
+    OUT row_image anyelement, OUT problem text, OUT redacted text[], OUT omitted text[], OUT absent text[]
+)
+LANGUAGE sql STABLE
+AS $$ SELECT d.* FROM public.threadline_decode(base, public.threadline_recipe(relation, fill), data) d $$;
 
 -- Tables at a moment, by the time of commit: the rows as the transactions left them that had committed by then, whole
 -- transactions, one cut across all tables of a query. Typed queries are made of threadline_moment; an operator asks

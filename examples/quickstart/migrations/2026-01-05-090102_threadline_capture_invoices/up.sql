@@ -1,5 +1,5 @@
 -- threadline: capture invoices
--- fingerprint: 3b3c1e73e2e38867
+-- fingerprint: a78379b44e63a4d3
 -- columns: id
 -- storage: public
 
@@ -10,59 +10,46 @@ SELECT "public".threadline_capture_v1(
     rules => '{"max_value_bytes":1000000,"require_actor":"any","store_changed_from":true}',
     former_names => '{}',
     former_columns => '{}',
-    fingerprint => '3b3c1e73e2e38867',
+    fingerprint => 'a78379b44e63a4d3',
     lock_timeout => '2s',
     body => $threadline$
     before jsonb;
     after jsonb;
     changed text[];
     unchanged jsonb;
-    command text;
+    -- The number of a command is in the row's place for it only where the row is older than the transaction.
+    command CONSTANT text := CASE WHEN TG_OP <> 'DELETE' THEN NEW.cmin::text
+        WHEN age(OLD.xmin) > age(pg_current_xact_id()::xid) THEN OLD.cmax::text ELSE '' END;
     outcome text;
 BEGIN
     -- Few expressions: every table has a plan of each, in every connection.
-    BEGIN
-        IF TG_OP = 'UPDATE' THEN
-            IF NEW *= OLD THEN
-                RETURN NULL;
-            ELSIF rules ?| '{inexact,on_change,as_text}' THEN
-                changed := "public".threadline_differences_v1(OLD, NEW);
-                unchanged := "public".threadline_unchanged_v1(rules, changed);
-            END IF;
-            command := NEW.cmin;
-            IF unchanged IS NOT NULL THEN
-                -- Not even looked at: a large document beside a counter costs nothing.
-                after := "public".threadline_image_v1(jsonb_populate_record(NEW, unchanged), rules);
-                before := "public".threadline_image_v1(jsonb_populate_record(OLD, unchanged), rules);
-            ELSIF greatest(pg_column_size(NEW), pg_column_size(OLD)) <= 1000000 THEN
-                after := to_jsonb(NEW);
-                before := to_jsonb(OLD);
-            END IF;
-        ELSIF TG_OP = 'INSERT' THEN
-            command := NEW.cmin;
-            after := CASE WHEN pg_column_size(NEW) <= 1000000 THEN to_jsonb(NEW) END;
-        ELSIF TG_OP = 'DELETE' THEN
-            -- The number of a command is only in the row's place for it where the row is older than the transaction.
-            command := CASE WHEN age(OLD.xmin) > age(pg_current_xact_id()::xid) THEN OLD.cmax END;
-            before := CASE WHEN pg_column_size(OLD) <= 1000000 THEN to_jsonb(OLD) END;
-        END IF;
-    EXCEPTION WHEN OTHERS THEN
-        before := NULL; -- and so both are made column by column
-        unchanged := NULL;
-    END;
+    IF NEW *= OLD THEN
+        RETURN NULL;
+    ELSIF (rules ? 'as_text' OR TG_OP = 'UPDATE' AND rules ?| '{inexact,on_change}') IS FALSE
+        AND greatest(pg_column_size(OLD), pg_column_size(NEW)) <= 1000000
+    THEN
+        BEGIN
+            before := to_jsonb(OLD);
+            after := to_jsonb(NEW);
+        EXCEPTION WHEN OTHERS THEN
+            before := NULL; -- and so both are made column by column
+        END;
+    END IF;
     outcome := "public".threadline_record_v1(rules, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP, TG_WHEN, command,
-        :known_columns, before, after, changed, unchanged IS NOT NULL);
+        :known_columns, before, after, NULL, false);
     IF outcome = '' THEN
         RETURN NULL;
     ELSIF outcome IS NULL THEN
-        IF TG_OP <> 'DELETE' THEN
-            after := "public".threadline_image_v1(NEW, rules);
-        END IF;
-        IF TG_OP <> 'INSERT' THEN
-            before := "public".threadline_image_v1(OLD, rules);
-        END IF;
         IF TG_OP = 'UPDATE' THEN
             changed := "public".threadline_differences_v1(OLD, NEW);
+            unchanged := "public".threadline_unchanged_v1(rules, changed);
+        END IF;
+        -- What is stored only when it changes is not even looked at: a large document beside a counter costs nothing.
+        IF TG_OP <> 'INSERT' THEN
+            before := "public".threadline_image_v1(jsonb_populate_record(OLD, coalesce(unchanged, '{}')), rules);
+        END IF;
+        IF TG_OP <> 'DELETE' THEN
+            after := "public".threadline_image_v1(jsonb_populate_record(NEW, coalesce(unchanged, '{}')), rules);
         END IF;
         outcome := "public".threadline_record_v1(rules, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP, TG_WHEN, command,
             :known_columns, before, after, changed, true);

@@ -5,7 +5,7 @@ mod models;
 use diesel::PgConnection;
 use serde_json::Value;
 use threadline::{Definition, Level};
-use threadline_tests::{TestDb, execute, rows, try_execute, value};
+use threadline_tests::{TestDb, execute, offers, rows, try_execute, value};
 
 /// One line of `values.txt`.
 struct Case {
@@ -68,6 +68,7 @@ fn exists(conn: &mut PgConnection, ty: &str) -> bool {
     // A type with a modifier or fields, such as numeric(10,2), is there if its name is.
     let name = ty.split(['(', ' ']).next().unwrap();
     value(conn, &format!("to_regtype('{name}') IS NOT NULL")) == true
+        && (!name.starts_with("xml") || offers(conn, "SELECT xml '<a/>'"))
 }
 
 /// Settings that change how values print and are read.
@@ -128,6 +129,13 @@ fn c16_every_value_round_trips() {
     for case in lacking {
         assert_lacks(&mut owner, case.ty);
     }
+    let (cases, later): (Vec<_>, Vec<_>) = cases.into_iter().partition(|case| {
+        !(case.ty == "numeric" && case.value.contains("Infinity")) || version(&mut owner) >= 140_000
+    });
+    for case in later {
+        let refused = try_execute(&mut owner, &format!("SELECT {}::{}", case.value, case.ty));
+        refused.expect_err("version 14 brought it");
+    }
     // All tables before the first write: sessions that have many plans take long over the news of each new table.
     for (number, case) in cases.iter().enumerate() {
         for level in [Level::Row, Level::Statement] {
@@ -150,8 +158,12 @@ fn c16_every_value_round_trips() {
         for level in [Level::Row, Level::Statement] {
             let table = table(number, level);
             let found = differing(&mut writer, &mut reader, &table, case);
+            // Version 13 checks a domain's value through the binary input of its base type, and its cube has none.
+            let unreadable = (case.ty == "earth" && version(&mut owner) < 140_000)
+                .then_some(r#""column v: no binary input function available for type \"cube\"""#);
             let expected: Vec<_> = case
                 .instead
+                .or(unreadable)
                 .iter()
                 .flat_map(|instead| [*instead; 2])
                 .collect();
@@ -170,13 +182,21 @@ fn table(number: usize, level: Level) -> String {
     format!("t{number}_{level:?}").to_lowercase()
 }
 
+fn version(conn: &mut PgConnection) -> i64 {
+    let number = value(conn, "current_setting('server_version_num')::integer");
+    number.as_i64().unwrap()
+}
+
 /// A type that a server may lack: of an older version, or of a module that it doesn't offer.
 fn assert_lacks(conn: &mut PgConnection, ty: &str) {
-    let version = value(conn, "current_setting('server_version_num')::integer");
-    let later = ty.contains("multirange") && version.as_i64() < Some(140_000);
+    let later = ty.contains("multirange") && version(conn) < 140_000;
+    let modules = match ty {
+        "vector" | "halfvec" | "sparsevec" => "'vector'",
+        _ => "'hstore', 'isn', 'cube', 'ltree'",
+    };
     let offered = value(
         conn,
-        "EXISTS (SELECT FROM pg_available_extensions WHERE name IN ('hstore', 'isn', 'cube', 'ltree'))",
+        &format!("EXISTS (SELECT FROM pg_available_extensions WHERE name IN ({modules}))"),
     );
     assert!(later || offered == false, "no type {ty}");
 }
@@ -187,7 +207,7 @@ fn c16_every_type_has_a_value() {
     let db = with_modules();
     let mut superuser = db.superuser();
     let listed: Vec<_> = cases()
-        .filter(|case| exists(&mut superuser, case.ty))
+        .filter(|case| case.ty.starts_with("xml") || exists(&mut superuser, case.ty))
         .map(|case| format!("'{}'::regtype", case.ty.split(" DEFAULT").next().unwrap()))
         .collect();
     let without = rows(

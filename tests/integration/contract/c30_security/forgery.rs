@@ -23,10 +23,10 @@ fn c30_the_recorder_can_not_be_called() {
     let db = users();
     let mut app = db.app();
     for call in [
-        "threadline_open_v1(threadline_transaction_id_v1(), '', NULL, false)",
-        "threadline_enter_v1(threadline_transaction_id_v1(), '', NULL, NULL, NULL, 'public', 'users')",
+        "threadline_open_v1(threadline_transaction_id_v1(), '', '')",
+        "threadline_enter_v1(threadline_transaction_id_v1(), '', '', NULL, NULL, 'public', 'users')",
         "threadline_record_v1('{\"table_id\": 1, \"key\": [\"id\"]}', NULL, NULL, NULL, 'INSERT', NULL, NULL, NULL, NULL, '{\"id\": 1}', NULL, true)",
-        "threadline_record_rows_v1('{\"table_id\": 1, \"key\": [\"id\"]}', 'INSERT', NULL, ARRAY['{\"id\": 1}'::jsonb], NULL)",
+        "threadline_record_rows_v1('{\"table_id\": 1, \"key\": [\"id\"]}', 'INSERT', NULL, NULL, ARRAY['{\"id\": 1}'::jsonb], NULL)",
         "threadline_record_gone_v1('{}', 'users')",
         "threadline_admit_v1('{}', NULL, NULL, NULL, 'TRUNCATE', 'AFTER')",
         "threadline_truncate_v1('{}', 'users', 'AFTER')",
