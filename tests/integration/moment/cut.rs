@@ -9,7 +9,7 @@ use serde_json::json;
 use threadline::{Audited, AuditedDsl, QueryAsOf};
 use threadline_tests::{TestDb, execute, value};
 
-use super::clock;
+use super::{clock, let_the_application_read_the_log};
 
 diesel::table! { accounts (id) { id -> Integer, balance -> Integer, } }
 diesel::table! { branches (id) { id -> Integer, balance -> Integer, } }
@@ -32,7 +32,7 @@ fn bank() -> TestDb {
             &format!("CREATE TABLE {table} (id int PRIMARY KEY, balance int NOT NULL)"),
         );
     }
-    execute(&mut db.superuser(), "GRANT threadline_reader TO tl_app");
+    let_the_application_read_the_log(&db);
     execute(
         &mut db.app(),
         "INSERT INTO accounts VALUES (1, 0); INSERT INTO branches VALUES (1, 0)",

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use threadline::{Audited, AuditedDsl, Definition, Level, QueryAsOf, Truncate, capture::Storage};
 use threadline_tests::{TestDb, execute, rows, value};
 
-use super::clock;
+use super::{clock, let_the_application_read_the_log};
 
 diesel::table! { people (id) { id -> BigInt, name -> Text, ssn -> Nullable<Text>, pin -> Nullable<Integer>, secret -> Text, } }
 
@@ -36,7 +36,7 @@ struct Badge {
 
 /// A table as of a moment as JSON, as the auditor, and as one who may read the table too.
 fn table_at(db: &TestDb, table: &str, moment: DateTime<Utc>) -> Vec<Value> {
-    execute(&mut db.superuser(), "GRANT threadline_reader TO tl_app");
+    let_the_application_read_the_log(db);
     let sql = format!(
         "SELECT * FROM threadline_moment(NULL::{table}, '{table}', '{}')",
         moment.to_rfc3339()
@@ -64,7 +64,7 @@ fn redacted_columns_are_what_history_says() {
         &mut db.app(),
         "UPDATE people SET name = 'changed' WHERE id = 1",
     );
-    execute(&mut db.superuser(), "GRANT threadline_reader TO tl_app");
+    let_the_application_read_the_log(&db);
     for mut conn in [db.auditor(), db.app()] {
         for moment in [moment, clock(&mut db.app())] {
             let all = Person::all_as_of(moment)

@@ -11,7 +11,7 @@ use serde_json::Value;
 use threadline::QueryAsOf;
 use threadline_tests::{TestDb, execute, rows, value};
 
-use super::clock;
+use super::{clock, let_the_application_read_the_log};
 
 diesel::table! { items (id) { id -> BigInt, name -> Text, version -> Integer, } }
 
@@ -48,11 +48,11 @@ fn large() -> &'static Large {
         execute(&mut app, "UPDATE items SET version = 5 WHERE id <= 20");
         execute(
             &mut db.superuser(),
-            "GRANT threadline_reader TO tl_app;
-             INSERT INTO audit_commits
+            "INSERT INTO audit_commits
              SELECT md5('t' || n)::uuid, at, at + CASE WHEN n % 500 = 0 THEN interval '60 s' ELSE interval '0.1 s' END
              FROM generate_series(1, 10000) n, LATERAL (SELECT '2026-01-01Z'::timestamptz + n * interval '1 s' AS at) a",
         );
+        let_the_application_read_the_log(&db);
         execute(&mut db.superuser(), "VACUUM ANALYZE");
         Large { db, recent, old }
     })

@@ -9,8 +9,8 @@ use proptest::sample::select;
 use threadline::{Definition, Level};
 use threadline_tests::{TestDb, execute};
 
-use super::clock;
 use super::queries::{Question, ask, question};
+use super::{clock, let_the_application_read_the_log};
 
 /// How the tables are made and captured. What is read is the same for all of them.
 #[derive(Debug, Clone, Copy)]
@@ -219,7 +219,7 @@ proptest! {
         let db = TestDb::new();
         variant.create(&db);
         // Those who may read the tables too get the rows that didn't change from there.
-        execute(&mut db.superuser(), "GRANT threadline_reader TO tl_app");
+        let_the_application_read_the_log(&db);
         let mut run = Run::new(&db, &questions);
         run.remember();
         for (who, step) in &before {

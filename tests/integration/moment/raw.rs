@@ -5,7 +5,7 @@ use diesel::sql_types::{BigInt, Text};
 use threadline::as_of_raw;
 use threadline_tests::{TestDb, execute};
 
-use super::clock;
+use super::{clock, let_the_application_read_the_log};
 
 #[derive(Debug, PartialEq, QueryableByName)]
 struct Line {
@@ -26,7 +26,7 @@ fn texts_of_every_kind() {
     db.capture("shop.orders", definition);
     execute(
         &mut db.superuser(),
-        "GRANT threadline_reader TO tl_app; INSERT INTO users VALUES (1, 'ada'), (2, 'bob');
+        "INSERT INTO users VALUES (1, 'ada'), (2, 'bob');
          INSERT INTO shop.orders VALUES (1, 1, '2024-02-29', 10), (2, 1, '2025-01-01', 20), (3, 2, NULL, 30)",
     );
     let texts = [
@@ -49,6 +49,7 @@ fn texts_of_every_kind() {
             .bind::<BigInt, _>(1)
             .bind::<Text, _>("zed")
     };
+    let_the_application_read_the_log(&db);
     let readable = &texts[..7];
     let then: Vec<_> = readable
         .iter()

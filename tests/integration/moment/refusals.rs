@@ -332,9 +332,10 @@ fn a_query_as_of_a_moment_inside_of_another() {
     }
 
     let (db, moment) = db();
-    let rows = Around(users::table.as_of(moment)).load::<(i64, String)>(&mut db.app());
+    let rows = Around(users::table.as_of(moment)).load::<(i64, String)>(&mut db.auditor());
     assert_eq!(rows.unwrap(), [(1, "then".to_owned())]);
     // The names of its tables have to be changed, for which there is no place.
-    let said = refusal(Around(audited::table.as_of(moment)).load::<(i64, String)>(&mut db.app()));
+    let said =
+        refusal(Around(audited::table.as_of(moment)).load::<(i64, String)>(&mut db.auditor()));
     assert!(said.contains("can only be loaded by itself"), "{said}");
 }

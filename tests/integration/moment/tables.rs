@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use threadline::prelude::*;
 use threadline_tests::{TestDb, execute};
 
-use super::clock;
+use super::{clock, let_the_application_read_the_log};
 
 diesel::table! { users (id) { id -> BigInt, name -> Text, manager -> Nullable<BigInt>, } }
 diesel::table! { billing.invoices (id) { id -> BigInt, user_id -> BigInt, total -> Integer, } }
@@ -65,7 +65,7 @@ fn changed() -> (TestDb, DateTime<Utc>) {
 
 /// For each of the two ways to read a table: an auditor has no right on it, the application may read it and the log.
 fn readers(db: &TestDb) -> [PgConnection; 2] {
-    execute(&mut db.superuser(), "GRANT threadline_reader TO tl_app");
+    let_the_application_read_the_log(db);
     [db.auditor(), db.app()]
 }
 
