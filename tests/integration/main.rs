@@ -10,6 +10,7 @@
 mod contract;
 mod derive;
 mod diesel_cli;
+mod diff;
 mod install;
 mod model;
 mod moment;
@@ -18,7 +19,9 @@ mod plans;
 mod quickstart;
 mod read;
 mod recipes;
+mod revert;
 mod schema;
 mod spine;
 mod ui;
+mod where_changed;
 mod write;

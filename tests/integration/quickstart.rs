@@ -39,7 +39,7 @@ fn the_story() {
     What did the night do to the invoice? (newest first)
       update  by admin:root: 100.00, open (status was "void")
       update  by job:nightly-dunning: 100.00, void (status was "open")
-      update  by admin:root: 100.00, open (total was 120.0)
+      update  by admin:root: 100.00, open (total was 120.00)
       insert  by user:ada: 120.00, open
 
     And how was it when the night began?

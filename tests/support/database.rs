@@ -29,12 +29,13 @@ pub fn cluster(builder: Builder) -> Arc<ScratchPostgres> {
         "CREATE ROLE tl_app LOGIN",
         "CREATE ROLE tl_auditor LOGIN",
         "CREATE ROLE tl_operator LOGIN",
+        "CREATE ROLE tl_reverter LOGIN",
         "CREATE ROLE threadline_reader",
         "CREATE ROLE threadline_retention",
         "CREATE ROLE threadline_bypass",
-        "GRANT threadline_reader TO tl_auditor",
+        "GRANT threadline_reader TO tl_auditor, tl_reverter",
         "GRANT threadline_bypass TO tl_operator",
-        "GRANT tl_app TO tl_operator",
+        "GRANT tl_app TO tl_operator, tl_reverter",
         "CREATE DATABASE audited OWNER tl_owner",
     ] {
         superuser
@@ -56,8 +57,8 @@ pub fn cluster(builder: Builder) -> Arc<ScratchPostgres> {
 }
 
 /// A database of its own for one test, with the audit schema installed by `tl_owner`. Its roles: `tl_owner` owns the
-/// tables and the log, `tl_app` writes to what it is granted, `tl_auditor` reads the log, and `tl_operator` may act as
-/// `tl_app` and switch capture off.
+/// tables and the log, `tl_app` writes to what it is granted, `tl_auditor` reads the log, `tl_reverter` does both, and
+/// `tl_operator` may act as `tl_app` and switch capture off.
 #[derive(Debug)]
 pub struct TestDb {
     postgres: Arc<ScratchPostgres>,
@@ -140,6 +141,12 @@ impl TestDb {
     #[must_use]
     pub fn auditor(&self) -> PgConnection {
         connect(&self.url("tl_auditor"))
+    }
+
+    /// A connection as one who reads the log and writes to the application's tables.
+    #[must_use]
+    pub fn reverter(&self) -> PgConnection {
+        connect(&self.url("tl_reverter"))
     }
 
     /// A connection as superuser.

@@ -27,6 +27,8 @@ pub(crate) struct Attrs<'a> {
 
 /// A field of the model that stands for a column.
 pub(crate) struct Field<'a> {
+    /// `None` in a tuple struct.
+    pub(crate) name: Option<&'a Ident>,
     pub(crate) column: Ident,
     pub(crate) ty: &'a Type,
     pub(crate) span: Span,
@@ -158,6 +160,7 @@ fn parse_field<'a>(ctxt: &Ctxt, field: &'a syn::Field, attrs: &mut Attrs<'a>) {
     }
     if let Ok(column) = column {
         attrs.fields.push(Field {
+            name: field.ident.as_ref(),
             column,
             ty: &field.ty,
             span: field

@@ -12,6 +12,7 @@ pub(crate) fn expand(model: &Model<'_>) -> TokenStream {
     let table = &model.table;
     let key = key(model);
     let definition = definition(model);
+    let fields = fields(model);
     let mut generics = model.input.generics.clone();
     let is_generic = !generics.params.is_empty();
     if is_generic {
@@ -29,6 +30,7 @@ pub(crate) fn expand(model: &Model<'_>) -> TokenStream {
             type Table = #table::table;
             type Key = #key;
             const DEFINITION: ::threadline::Definition = #definition;
+            #fields
         }
         #assertions
     }
@@ -46,6 +48,14 @@ fn key(model: &Model<'_>) -> TokenStream {
 /// The name that the column has in the catalog. A column that isn't there is an error at `column`.
 fn name_of(table: &Path, column: &Ident) -> TokenStream {
     quote!(<#table::#column as ::diesel::query_source::Column>::NAME)
+}
+
+fn fields(model: &Model<'_>) -> TokenStream {
+    let pairs = model.fields.iter().map(|(column, field)| {
+        let column = name_of(&model.table, column);
+        quote!((#column, #field))
+    });
+    quote!(const FIELDS: &'static [(&'static str, &'static str)] = &[#(#pairs),*];)
 }
 
 fn definition(model: &Model<'_>) -> TokenStream {

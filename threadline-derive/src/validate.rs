@@ -24,6 +24,8 @@ pub(crate) struct Model<'a> {
     pub(crate) rules: Rules,
     /// Redacted columns with a field that decodes them, and the field's place.
     pub(crate) decoded: Vec<(Listed, Span)>,
+    /// Columns and the names of their fields.
+    pub(crate) fields: Vec<(Ident, String)>,
 }
 
 /// What the attributes add to a plain `Definition`.
@@ -99,6 +101,10 @@ pub(crate) fn validate<'a>(ctxt: &Ctxt, attrs: Attrs<'a>) -> Option<Model<'a>> {
         .iter()
         .filter_map(|field| Some((rules.redacts(field)?.clone(), field.span)))
         .collect();
+    let fields = fields
+        .iter()
+        .filter_map(|field| Some((field.column.clone(), plain(field.name?))))
+        .collect();
     Some(Model {
         input,
         table,
@@ -106,6 +112,7 @@ pub(crate) fn validate<'a>(ctxt: &Ctxt, attrs: Attrs<'a>) -> Option<Model<'a>> {
         key,
         rules,
         decoded,
+        fields,
     })
 }
 

@@ -35,6 +35,9 @@ pub trait Audited: Sized + 'static {
 
     /// The capture rules that the model's attributes state.
     const DEFINITION: Definition;
+
+    /// The model's fields that stand for a column: (column, name of the field).
+    const FIELDS: &'static [(&'static str, &'static str)] = &[];
 }
 
 /// Marks a key of one column in [`KeyColumns`].

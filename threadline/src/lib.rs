@@ -20,7 +20,9 @@
 //! 2. List your models with [`models!`] and generate migrations: the crate `threadline-cli` is the command for it.
 //! 3. Write inside [`transaction()`], or [`asynch::transaction`] with diesel-async; record [actions](record_action).
 //! 4. Ask with [`history`](AuditedDsl::history), [`as_of`](AuditedDsl::as_of) and [`changes`](AuditedDsl::changes);
-//!    any query as of a moment with [`query.as_of(t)`](QueryAsOf::as_of).
+//!    [`where_changed`] finds a value, [`Change::diff`] says what a change did. Any query as of a moment is
+//!    [`query.as_of(t)`](QueryAsOf::as_of).
+//! 5. Undo with [`revert_transaction_plan`]: preview, decide, apply.
 //!
 //! ```
 //! # mod app {
@@ -67,26 +69,36 @@
 pub mod audited;
 pub mod capture;
 pub mod definition;
+pub mod diff;
 #[cfg(feature = "migrations")]
 mod migrations;
 pub mod query;
 pub mod record;
+pub mod revert;
 pub mod schema;
 
 pub use audited::Audited;
 pub use definition::{Definition, Level, RequireActor, Truncate};
+pub use diff::{
+    BeforeValues, ChangeDiff, DiffInput, DiffOptions, FieldDiff, FieldKind, FieldValue, ModelDiff,
+    RecordedChange, change_diff, diff_with_history,
+};
 #[cfg(feature = "migrations")]
 pub use migrations::MIGRATIONS;
 pub use query::change_columns as change;
 pub use query::{
     AsOf, AsOfError, AsOfQuery, AuditedDsl, Change, ChangeTransaction, Op, Origin, QueryAsOf,
-    Snapshot, as_of_raw, recorded, settled,
+    RecordedRow, RecordedValue, Redactions, Snapshot, as_of_raw, recorded, settled, where_changed,
 };
 #[cfg(feature = "async")]
 pub use record::asynch;
 pub use record::{
     Action, ActionStatus, ActorError, ActorKind, ActorRef, AuditContext, ContextError,
     record_action, transaction, transaction_id,
+};
+pub use revert::{
+    Conflict, ConflictKind, Decision, DecisionError, REVERT_ACTION, RevertError, RevertPlan,
+    RevertSubject, Reverted, Step, StepKind, revert_transaction_plan,
 };
 #[cfg(feature = "derive")]
 pub use threadline_derive::Audited;

@@ -76,7 +76,7 @@ async fn undo(conn: &mut AsyncPgConnection, invoice: i64) -> Result<()> {
     let before = mistake
         .changed_from
         .as_ref()
-        .and_then(|values| InvoiceStatus::from_label(values["status"].as_str()?))
+        .and_then(|values| InvoiceStatus::from_label(&values["status"].as_str()?))
         .ok_or("the log has no status from before the job")?;
 
     let context = AuditContext::new(admin()?).correlation_id("incident-3");

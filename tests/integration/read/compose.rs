@@ -90,7 +90,10 @@ fn newest_first() {
         Some(vec!["age".to_owned(), "email".to_owned()])
     );
     assert_eq!(
-        history[1].changed_from,
+        history[1]
+            .changed_from
+            .as_ref()
+            .map(threadline::RecordedRow::to_value),
         Some(json!({"email": "b@x", "age": 30}))
     );
     assert_eq!(history[3].changed_fields, None);

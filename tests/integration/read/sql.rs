@@ -40,7 +40,7 @@ fn history() {
         .filter(change::op.eq(Op::Update))
         .limit(10);
     insta::assert_snapshot!(lines(&query), @r#"
-SELECT tl_c.id, tl_c.transaction_id, tl_c.op, tl_c.changed_fields, tl_c.changed_from, tl_c.captured_at, tl_r.redacted, tl_r.omitted, tl_t.occurred_at, tl_t.actor_ref, tl_t.action_id, tl_t.source, tl_t.request_id, tl_t.correlation_id, tl_t.job_id, tl_r.problem, tl_s.data IS NOT NULL, tl_r.absent, "invoices"."id", "invoices"."note"
+SELECT tl_c.id, tl_c.transaction_id, tl_c.op, tl_c.changed_fields, tl_c.changed_from, CASE WHEN tl_c.op <> 'update' THEN tl_c.data_after ELSE (SELECT coalesce(jsonb_object_agg(f, tl_c.data_after -> f), '{}') FROM unnest(tl_c.changed_fields) AS f WHERE tl_c.data_after ? f) END, coalesce((SELECT tl_g.redacted FROM audit_tables AS tl_g WHERE tl_g.id = tl_c.table_id), '{}'), tl_c.captured_at, tl_r.redacted, tl_r.omitted, tl_t.occurred_at, tl_t.actor_ref, tl_t.action_id, tl_t.source, tl_t.request_id, tl_t.correlation_id, tl_t.job_id, tl_r.problem, tl_s.data IS NOT NULL, tl_r.absent, "invoices"."id", "invoices"."note"
 FROM threadline_history('"billing"."invoices"'::regclass, jsonb_build_object('id', $1)) AS tl_c
 LEFT JOIN audit_transactions AS tl_t ON tl_t.id = tl_c.transaction_id
 CROSS JOIN LATERAL (SELECT CASE WHEN tl_c.op = 'delete' OR tl_c.op = 'update' AND jsonb_exists((SELECT threadline_recipe('"billing"."invoices"'::regclass,  E'{"note":"it''s \\"gone\\""}'::jsonb)), 'on_change') THEN threadline_state(tl_c) ELSE tl_c.data_after END AS data OFFSET 0) AS tl_s

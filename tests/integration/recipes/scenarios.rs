@@ -53,9 +53,13 @@ fn who_changed_this_row() {
             data_after,
         } = &raw.changed;
         assert_eq!((typed.id, typed.op.as_str()), (*id, op.as_str()));
+        assert_eq!(&typed.changed_fields, changed_fields);
         assert_eq!(
-            (&typed.changed_fields, &typed.changed_from),
-            (changed_fields, changed_from)
+            typed
+                .changed_from
+                .as_ref()
+                .map(threadline::RecordedRow::to_value),
+            *changed_from
         );
         assert_eq!(
             (typed.captured_at, typed.actor()),

@@ -7,7 +7,7 @@ use super::{Identifier, Literal, Storage};
 pub const REVISION: u32 = 1;
 
 /// The migrations of the audit schema, in order: up and down.
-const PARTS: [(&str, &str); 10] = [
+const PARTS: [(&str, &str); 11] = [
     (
         include_str!("../../migrations/2026-01-01-000001_threadline_tables/up.sql"),
         include_str!("../../migrations/2026-01-01-000001_threadline_tables/down.sql"),
@@ -47,6 +47,10 @@ const PARTS: [(&str, &str); 10] = [
     (
         include_str!("../../migrations/2026-01-01-000010_threadline_moment/up.sql"),
         include_str!("../../migrations/2026-01-01-000010_threadline_moment/down.sql"),
+    ),
+    (
+        include_str!("../../migrations/2026-01-01-000012_threadline_revert/up.sql"),
+        include_str!("../../migrations/2026-01-01-000012_threadline_revert/down.sql"),
     ),
 ];
 

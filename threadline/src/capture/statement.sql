@@ -76,13 +76,13 @@ BEGIN
     END LOOP;
 
     -- Two rows may live under a deferrable key: where one is gone, the other one is the newest.
-    IF outcome LIKE 'overtaken%' THEN
-        IF TG_OP <> 'INSERT' THEN
-            EXECUTE :storage.threadline_rows_query_v1('gone', TG_OP, rules) USING rules;
-        END IF;
-        IF TG_OP <> 'DELETE' THEN
-            EXECUTE :storage.threadline_rows_query_v1('kept', TG_OP, rules) USING rules;
-        END IF;
+    IF outcome LIKE 'overtaken%' AND TG_OP <> 'INSERT' THEN
+        EXECUTE :storage.threadline_rows_query_v1('gone', TG_OP, rules) USING rules;
+    END IF;
+    -- A cascade within the table adds its rows to the statement's: a row that it found under its new key was recorded before
+    -- that key was.
+    IF (outcome LIKE 'overtaken%' OR phase = 'MOVE') AND TG_OP <> 'DELETE' THEN
+        EXECUTE :storage.threadline_rows_query_v1('kept', TG_OP, rules) USING rules;
     END IF;
     RETURN NULL;
 END

@@ -12,18 +12,19 @@ use uuid::Uuid;
 
 use super::Op;
 use super::columns::{ChangeSql, TransactionSql};
-use super::fields::Fields;
+use super::recorded_value::RecordedRow;
+use super::redactions::Redactions;
 use crate::record::ActorRef;
 
 /// One captured change of a row of `M`, with the transaction that it was part of.
 ///
-/// | operation | `snapshot` | `changed_fields` | `changed_from` |
-/// |---|---|---|---|
-/// | insert | the row after | `None` | `None` |
-/// | update | the row after | the columns that changed, sorted | their values before, if the table keeps them |
-/// | delete | the last known row | `None` | the row before, if the table keeps it |
-/// | truncate | absent | `None` | `None` |
-/// | baseline | the row as it was seen | `None` | `None` |
+/// | operation | `snapshot` | `changed_fields` | `changed_from` | `changed_to` |
+/// |---|---|---|---|---|
+/// | insert | the row after | `None` | `None` | the row after |
+/// | update | the row after | the columns that changed, sorted | their values before, if the table keeps them | their values after |
+/// | delete | the last known row | `None` | the row before, if the table keeps it | `None` |
+/// | truncate | absent | `None` | `None` | `None` |
+/// | baseline | the row as it was seen | `None` | `None` | the row as it was seen |
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Change<M> {
@@ -35,9 +36,12 @@ pub struct Change<M> {
     pub op: Op,
     /// The columns that changed.
     pub changed_fields: Option<Vec<String>>,
-    /// Values before the change, by column. `serde_json` reads numbers as `f64` unless its feature `arbitrary_precision`
-    /// is on: the log itself has every digit. A value with a number beyond `f64` is a string of its JSON text.
-    pub changed_from: Option<serde_json::Value>,
+    /// Values before the change, by column, with every digit.
+    pub changed_from: Option<RecordedRow>,
+    /// Values after the change, by column, with every digit.
+    pub changed_to: Option<RecordedRow>,
+    /// What stands for redacted values in both.
+    pub redactions: Redactions,
     /// When the row was written, by the server's clock.
     pub captured_at: DateTime<Utc>,
     /// Columns whose value the capture policy keeps out of the log.
@@ -185,7 +189,9 @@ type ChangeRow = (
     Uuid,
     Op,
     Option<Vec<String>>,
-    Option<Fields>,
+    Option<RecordedRow>,
+    Option<RecordedRow>,
+    Redactions,
     DateTime<Utc>,
     Vec<String>,
     Vec<String>,
@@ -209,8 +215,18 @@ where
     type Row = (ChangeRow, TransactionRow, Decoded<M>);
 
     fn build((change, transaction, decoded): Self::Row) -> deserialize::Result<Self> {
-        let (id, transaction_id, op, changed_fields, changed_from, captured_at, redacted, omitted) =
-            change;
+        let (
+            id,
+            transaction_id,
+            op,
+            changed_fields,
+            changed_from,
+            changed_to,
+            redactions,
+            captured_at,
+            redacted,
+            omitted,
+        ) = change;
         let (occurred_at, actor, action_id, source, request_id, correlation_id, job_id) =
             transaction;
         Ok(Self {
@@ -218,7 +234,9 @@ where
             transaction_id,
             op,
             changed_fields,
-            changed_from: changed_from.map(|fields| fields.0),
+            changed_from,
+            changed_to,
+            redactions,
             captured_at,
             redacted,
             omitted,

@@ -62,6 +62,12 @@ columns! {
     changed_from: Nullable<Jsonb> = "tl_c.changed_from";
     /// `audit_changes.data_after`.
     data_after: Nullable<Jsonb> = "tl_c.data_after";
+    /// The values after the change: of an update those of the changed columns, of an insert all.
+    changed_to: Nullable<Jsonb> = "CASE WHEN tl_c.op <> 'update' THEN tl_c.data_after ELSE (\
+         SELECT coalesce(jsonb_object_agg(f, tl_c.data_after -> f), '{}') \
+         FROM unnest(tl_c.changed_fields) AS f WHERE tl_c.data_after ? f) END";
+    /// `audit_tables.redacted`.
+    redactions: Jsonb = "coalesce((SELECT tl_g.redacted FROM audit_tables AS tl_g WHERE tl_g.id = tl_c.table_id), '{}')";
     /// `audit_changes.captured_at`.
     captured_at: Timestamptz = "tl_c.captured_at";
     /// The columns that are redacted in this change.
@@ -93,6 +99,8 @@ pub type ChangeColumns = (
     op,
     changed_fields,
     changed_from,
+    changed_to,
+    redactions,
     captured_at,
     redacted,
     omitted,

@@ -1,13 +1,3 @@
-DROP FUNCTION public.threadline_settled(timestamptz);
-DROP FUNCTION public.threadline_at(timestamptz, text[]);
-DROP FUNCTION public.threadline_moment(anyelement, regclass, timestamptz, jsonb);
-DROP FUNCTION public.threadline_moment_query(regclass, timestamptz, jsonb, boolean);
-DROP FUNCTION public.threadline_size(regclass);
-DROP FUNCTION public.threadline_row_query(regclass, public.audit_tables, jsonb, boolean, text);
-DROP FUNCTION public.threadline_row(anyelement, regclass, bigint, jsonb, jsonb);
-DROP FUNCTION public.threadline_known_at(regclass, timestamptz);
-DROP FUNCTION public.threadline_late(timestamptz);
-
 -- The log goes in one piece or not at all: not while a table is still captured, and not while it holds anything, unless
 -- the session says so (PGOPTIONS='-c threadline.drop_log=yes'). Diesel shows messages and no hints.
 DO $$
@@ -26,6 +16,33 @@ BEGIN
         RAISE EXCEPTION E'threadline: the audit log is not empty and stays\nExport it first; then revert with PGOPTIONS=''-c threadline.drop_log=yes''.';
     END IF;
 END $$;
+
+DROP FUNCTION public.threadline_revert(uuid, bigint, boolean);
+DROP FUNCTION public.threadline_referring(public.audit_tables, jsonb);
+DROP FUNCTION public.threadline_restorable(regclass, jsonb);
+DROP FUNCTION public.threadline_obstacles(public.audit_tables, jsonb, jsonb, text[]);
+DROP FUNCTION public.threadline_foreign_keys_v1();
+DROP FUNCTION public.threadline_since(public.audit_tables, jsonb, bigint, jsonb, jsonb);
+DROP FUNCTION public.threadline_net(uuid, bigint);
+DROP FUNCTION public.threadline_alive(integer, bigint);
+DROP FUNCTION public.threadline_live(public.audit_tables, jsonb, boolean);
+DROP FUNCTION public.threadline_same_key_v1(text[]);
+DROP FUNCTION public.threadline_named(jsonb, jsonb);
+DROP FUNCTION public.threadline_row(anyelement, jsonb);
+DROP FUNCTION public.threadline_has(jsonb, jsonb[]);
+DROP FUNCTION public.threadline_values(regclass, text, anyelement);
+DROP FUNCTION public.threadline_names(regclass, text);
+DROP FUNCTION public.threadline_earlier(public.audit_changes);
+
+DROP FUNCTION public.threadline_settled(timestamptz);
+DROP FUNCTION public.threadline_at(timestamptz, text[]);
+DROP FUNCTION public.threadline_moment(anyelement, regclass, timestamptz, jsonb);
+DROP FUNCTION public.threadline_moment_query(regclass, timestamptz, jsonb, boolean);
+DROP FUNCTION public.threadline_size(regclass);
+DROP FUNCTION public.threadline_row_query(regclass, public.audit_tables, jsonb, boolean, text);
+DROP FUNCTION public.threadline_row(anyelement, regclass, bigint, jsonb, jsonb);
+DROP FUNCTION public.threadline_known_at(regclass, timestamptz);
+DROP FUNCTION public.threadline_late(timestamptz);
 
 DROP FUNCTION public.threadline_decode(anyelement, regclass, jsonb, jsonb);
 DROP FUNCTION public.threadline_decode(anyelement, jsonb, jsonb);

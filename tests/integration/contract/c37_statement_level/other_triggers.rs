@@ -1,9 +1,10 @@
 //! C13 at statement level: whatever else writes in the middle of a statement, the newest image is the row.
 
+use threadline::Level;
 use threadline_tests::{TestDb, execute};
 
 use super::super::log::assert_newest_images_equal_table;
-use super::items;
+use super::{ITEM, captured, items};
 
 /// Rows 1 to 3, and a trigger of the application.
 fn with_trigger(name: &str, timing: &str, body: &str) -> TestDb {
@@ -113,4 +114,27 @@ fn c37_functions_of_the_statement_that_write() {
         "INSERT INTO items VALUES (3, 'c'), (4, 'd') RETURNING touch(id)",
     );
     assert_newest_images_equal_table(&db, "items");
+}
+
+/// The rows that a cascade changes join those of the statement that set it off.
+#[test]
+fn c37_cascades_within_one_table() {
+    let db = captured(
+        "CREATE TABLE nodes (id bigint PRIMARY KEY,
+             parent_id bigint REFERENCES nodes ON UPDATE CASCADE ON DELETE CASCADE,
+             elder_id bigint REFERENCES nodes ON UPDATE CASCADE ON DELETE SET NULL)",
+        &["nodes"],
+        ITEM.level(Level::Statement),
+    );
+    let mut app = db.app();
+    for statement in [
+        "INSERT INTO nodes VALUES (1, NULL, NULL), (2, 1, 2), (3, 2, 1), (4, 4, 4)",
+        "UPDATE nodes SET id = 5 WHERE id = 2",
+        "UPDATE nodes SET id = id + 10",
+        "DELETE FROM nodes WHERE id = 15",
+        "DELETE FROM nodes",
+    ] {
+        execute(&mut app, statement);
+        assert_newest_images_equal_table(&db, "nodes");
+    }
 }

@@ -1,0 +1,87 @@
+//! Applying a plan on a blocking connection.
+
+use diesel::connection::LoadConnection;
+use diesel::pg::Pg;
+use diesel::{RunQueryDsl, sql_query};
+use uuid::Uuid;
+
+use super::error::RevertError;
+use super::plan::RevertPlan;
+use super::query::RevertPlanQuery;
+use super::step::Step;
+use super::subject::{REVERT_ACTION, RevertSubject};
+use crate::record::{Action, AuditContext, record_action, transaction};
+
+/// A revert that was applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reverted {
+    /// The action that says so: its name is [`REVERT_ACTION`], its reason the [`RevertSubject`].
+    pub action_id: Uuid,
+    /// How many rows were written.
+    pub rows: usize,
+}
+
+impl RevertPlan {
+    /// Applies the plan inside [`transaction`](crate::transaction()), with an action that points back to what is reverted, in
+    /// its reason and in the transaction's metadata (`reverts`). All of it happens, or nothing.
+    ///
+    /// The rows are locked first, and the plan is made again: a conflict that has come up since it was previewed stops it,
+    /// and so does any difference in its statements.
+    ///
+    /// # Errors
+    ///
+    /// [`RevertError`]: undecided conflicts by name, a plan that is stale or empty, a statement that missed its row, and
+    /// errors of the database.
+    pub fn apply<C>(&self, conn: &mut C, context: &AuditContext) -> Result<Reverted, RevertError>
+    where
+        C: LoadConnection<Backend = Pg>,
+    {
+        self.check()?;
+        transaction(conn, &self.context(context), |conn| {
+            let plan = self.renewed(self.locked().get_result(conn)?)?;
+            if let Some(sql) = plan.preparation() {
+                sql_query(sql).execute(conn)?;
+            }
+            for step in plan.steps() {
+                wrote_one(step, sql_query(&step.sql).execute(conn)?)?;
+            }
+            Ok(Reverted {
+                action_id: record_action(self.action()).get_result(conn)?,
+                rows: plan.steps().len(),
+            })
+        })
+    }
+
+    pub(super) fn locked(&self) -> RevertPlanQuery {
+        RevertPlanQuery {
+            subject: self.subject(),
+            locked: true,
+        }
+    }
+
+    pub(super) fn context(&self, context: &AuditContext) -> AuditContext {
+        let reverts = match self.subject() {
+            RevertSubject::Transaction(id) => serde_json::json!({"transaction_id": id}),
+            RevertSubject::Change(id) => serde_json::json!({"change_id": id}),
+        };
+        context.clone().metadata("reverts", reverts)
+    }
+
+    pub(super) fn action(&self) -> Action {
+        Action::new(REVERT_ACTION)
+            .verb("revert")
+            .reason(self.subject().to_string())
+            .require_changes()
+    }
+}
+
+pub(super) fn wrote_one(step: &Step, rows: usize) -> Result<(), RevertError> {
+    if rows == 1 {
+        return Ok(());
+    }
+    Err(RevertError::Missed {
+        step: step.clone(),
+        rows,
+    })
+}
