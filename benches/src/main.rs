@@ -6,6 +6,7 @@ mod machine;
 mod markdown;
 mod memory;
 mod model;
+mod moment;
 mod pages;
 mod read;
 mod server;

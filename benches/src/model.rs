@@ -23,7 +23,7 @@ diesel::table! {
     }
 }
 
-#[derive(Queryable, Selectable, Audited)]
+#[derive(Queryable, QueryableByName, Selectable, Audited)]
 #[diesel(table_name = users)]
 #[audited(store_changed_from)]
 #[expect(dead_code, reason = "rows are read for the time that it takes")]

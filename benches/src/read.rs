@@ -12,7 +12,7 @@ use crate::markdown::{Table, paragraph, progress};
 use crate::model::User;
 use crate::pages;
 use crate::server::Server;
-use crate::{Result, Scale};
+use crate::{Result, Scale, moment};
 
 const TARGET: Option<Target> = Target::new(1.5, 1.1);
 
@@ -41,7 +41,7 @@ const QUESTIONS: [(&str, Question, Option<Target>); 5] = [
         None,
     ),
 ];
-// `query.as_of(t)` against decoding, and exports against COPY go here, once they exist.
+// Exports against COPY go here, once they exist.
 
 fn as_of(log: &mut Log, number: i64) -> Result<()> {
     let (row, moment) = (log.row(number), log.middle());
@@ -120,7 +120,7 @@ pub(crate) fn run(server: &mut Server, scale: &Scale) -> Result<()> {
     drop(logs);
     server.discard("read_short")?;
     server.discard("read_long")?;
-    Ok(())
+    moment::run(server, scale)
 }
 
 /// The median of every round in microseconds, for each log.

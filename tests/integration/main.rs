@@ -14,6 +14,7 @@ mod diff;
 mod incident;
 mod install;
 mod model;
+mod moment;
 mod mutations;
 mod plans;
 mod quickstart;

@@ -6,4 +6,5 @@ fn compile_errors_read_well() {
     let cases = trybuild::TestCases::new();
     cases.compile_fail("ui/*.rs");
     cases.compile_fail("ui/history/*.rs");
+    cases.compile_fail("ui/moment/*.rs");
 }

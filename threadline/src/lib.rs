@@ -21,7 +21,8 @@
 //! 3. Write inside [`transaction()`], or [`asynch::transaction`] with diesel-async; record [actions](record_action).
 //! 4. Ask with [`history`](AuditedDsl::history), [`as_of`](AuditedDsl::as_of) and [`changes`](AuditedDsl::changes); across
 //!    tables with [`timeline`], [`actor_history`], [`correlation_bundle`] and [`incident_bundle`]. [`where_changed`] finds
-//!    a value, [`Change::diff`] says what a change did.
+//!    a value, [`Change::diff`] says what a change did. Any query as of a moment is
+//!    [`query.as_of(t)`](QueryAsOf::as_of).
 //! 5. Say who may see what with a [`Scope`].
 //! 6. Undo with [`revert_transaction_plan`]: preview, decide, apply.
 //!
@@ -88,12 +89,12 @@ pub use diff::{
 pub use migrations::MIGRATIONS;
 pub use query::change_columns as change;
 pub use query::{
-    AsOf, AuditAction, AuditChange, AuditTransaction, AuditedDsl, Change, ChangeCount,
-    ChangeTransaction, CorrelationBundle, Cursor, CursorError, FilterError, IncidentBundle, List,
-    Op, Origin, Page, PageError, RecordedRow, RecordedValue, Redactions, Scope, Snapshot,
-    TimelineFilter, TransactionContext, TransactionSummary, actor_history, actor_timeline,
-    audit_changes_for_transaction, correlation_bundle, incident_bundle, recorded, timeline,
-    transaction_context, where_changed,
+    AsOf, AsOfError, AsOfQuery, AuditAction, AuditChange, AuditTransaction, AuditedDsl, Change,
+    ChangeCount, ChangeTransaction, CorrelationBundle, Cursor, CursorError, FilterError,
+    IncidentBundle, List, Op, Origin, Page, PageError, QueryAsOf, RecordedRow, RecordedValue,
+    Redactions, Scope, Snapshot, TimelineFilter, TransactionContext, TransactionSummary,
+    actor_history, actor_timeline, as_of_raw, audit_changes_for_transaction, correlation_bundle,
+    incident_bundle, recorded, settled, timeline, transaction_context, where_changed,
 };
 #[cfg(feature = "async")]
 pub use record::asynch;
@@ -110,5 +111,5 @@ pub use threadline_derive::Audited;
 
 /// What a module that reads history imports.
 pub mod prelude {
-    pub use crate::{Audited, AuditedDsl};
+    pub use crate::{Audited, AuditedDsl, QueryAsOf};
 }

@@ -7,7 +7,7 @@ use super::{Identifier, Literal, Storage};
 pub const REVISION: u32 = 1;
 
 /// The migrations of the audit schema, in order: up and down.
-const PARTS: [(&str, &str); 11] = [
+const PARTS: [(&str, &str); 12] = [
     (
         include_str!("../../migrations/2026-01-01-000001_threadline_tables/up.sql"),
         include_str!("../../migrations/2026-01-01-000001_threadline_tables/down.sql"),
@@ -43,6 +43,10 @@ const PARTS: [(&str, &str); 11] = [
     (
         include_str!("../../migrations/2026-01-01-000009_threadline_read/up.sql"),
         include_str!("../../migrations/2026-01-01-000009_threadline_read/down.sql"),
+    ),
+    (
+        include_str!("../../migrations/2026-01-01-000010_threadline_moment/up.sql"),
+        include_str!("../../migrations/2026-01-01-000010_threadline_moment/down.sql"),
     ),
     (
         include_str!("../../migrations/2026-01-01-000011_threadline_timeline/up.sql"),

@@ -167,11 +167,7 @@ where
     T: QueryFragment<Pg>,
 {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql(
-            "SELECT tl_a.outcome, (tl_a.change).id, (tl_a.change).transaction_id, (tl_a.change).captured_at, \
-             tl_r.redacted, tl_r.problem, tl_a.outcome = 'found', tl_r.absent, ",
-        );
-        push_selection::<M>(&mut out, &M::construct_selection())?;
+        push_outcome::<M>(&mut out)?;
         out.push_sql(" FROM threadline_as_of(");
         push_asked_of::<M>(self.scope.as_ref(), &mut out);
         out.push_sql(", ");
@@ -185,10 +181,7 @@ where
         if let Some(scope) = self.hidden_by() {
             self.push_visible(scope, &mut out)?;
         }
-        push_decoded::<M>(
-            &mut out,
-            "CASE WHEN tl_a.outcome = 'found' THEN threadline_whole(tl_a.change) END",
-        )
+        push_found::<M>(&mut out)
     }
 }
 
@@ -243,6 +236,27 @@ where
         );
         Ok(())
     }
+}
+
+/// `SELECT` what an [`AsOf`] is built of.
+pub(super) fn push_outcome<M>(out: &mut AstPass<'_, '_, Pg>) -> QueryResult<()>
+where
+    M: Audited + Selectable<Pg>,
+    M::SelectExpression: QueryFragment<Pg>,
+{
+    out.push_sql(
+        "SELECT tl_a.outcome, (tl_a.change).id, (tl_a.change).transaction_id, (tl_a.change).captured_at, \
+         tl_r.redacted, tl_r.problem, tl_a.outcome = 'found', tl_r.absent, ",
+    );
+    push_selection::<M>(out, &M::construct_selection())
+}
+
+/// Joins the row to its outcome.
+pub(super) fn push_found<M: Audited>(out: &mut AstPass<'_, '_, Pg>) -> QueryResult<()> {
+    push_decoded::<M>(
+        out,
+        "CASE WHEN tl_a.outcome = 'found' THEN threadline_whole(tl_a.change) END",
+    )
 }
 
 type OriginRow = (

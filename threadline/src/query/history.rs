@@ -1,16 +1,18 @@
 //! Entry points of the typed read path.
 
-use diesel::dsl::{Desc, Order};
+use diesel::dsl::{AsSelect, Desc, Order, Select};
 use diesel::expression::AsExpression;
 use diesel::internal::table_macro::{FromClause, SelectStatement};
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::query_dsl::methods::OrderDsl;
+use diesel::query_dsl::methods::{OrderDsl, SelectDsl};
 use diesel::sql_types::Timestamptz;
 
 use super::as_of::AsOfRow;
+use super::as_of_many::AsOfRows;
 use super::columns;
 use super::key::IntoKey;
+use super::moment::AsOfQuery;
 use super::scope::Scope;
 use super::scoped::Reads;
 use super::source::{OfRow, OfTable, Source};
@@ -21,6 +23,9 @@ pub type Changes<M, F = OfTable> = SelectStatement<FromClause<Source<M, F>>>;
 
 /// What [`AuditedDsl::history`] returns.
 pub type History<M, K> = Order<Changes<M, OfRow<K>>, Desc<columns::id>>;
+
+/// What [`AuditedDsl::all_as_of`] returns.
+pub type AllAsOf<M, T> = AsOfQuery<Select<<M as Audited>::Table, AsSelect<M, Pg>>, T>;
 
 /// History of audited models, as Diesel queries: nothing runs until they are loaded.
 ///
@@ -149,6 +154,78 @@ pub trait AuditedDsl: Audited + Selectable<Pg> {
         Self: Sized,
     {
         Reads::new(Scope::unscoped())
+    }
+
+    /// The rows with these ids as they were at a moment: one [`AsOf`](crate::AsOf) for each id, in the order of the ids.
+    ///
+    /// It is [`as_of`](AuditedDsl::as_of) for several rows in one query, by the time of writing too. The protocol allows for
+    /// 65,535 values, so for as many ids, or parts of keys.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod app {
+    /// #     diesel::table! { users (id) { id -> BigInt, email -> Text, } }
+    /// #     #[derive(diesel::Queryable, diesel::Selectable, threadline::Audited)]
+    /// #     #[diesel(table_name = users)]
+    /// #     pub struct User { pub id: i64, pub email: String }
+    /// # }
+    /// # use app::User;
+    /// use chrono::{DateTime, Utc};
+    /// use diesel::connection::LoadConnection;
+    /// use diesel::{pg::Pg, prelude::*};
+    /// use threadline::{AsOf, prelude::*};
+    ///
+    /// fn then(conn: &mut impl LoadConnection<Backend = Pg>, moment: DateTime<Utc>) -> QueryResult<Vec<User>> {
+    ///     let rows = User::as_of_many([42, 43], moment).load(conn)?;
+    ///     Ok(rows.into_iter().filter_map(AsOf::into_row).collect())
+    /// }
+    /// ```
+    fn as_of_many<Id, Kind, T>(
+        ids: impl IntoIterator<Item = Id>,
+        moment: T,
+    ) -> AsOfRows<Self, Id::Expression, T::Expression>
+    where
+        Id: IntoKey<Self::Key, Kind>,
+        T: AsExpression<Timestamptz>,
+    {
+        let keys = ids.into_iter().map(IntoKey::into_key);
+        AsOfRows::new(keys.collect(), moment.as_expression())
+    }
+
+    /// All rows as they were at a moment: `table.select(Model::as_select()).as_of(moment)`, which goes by the time of commit
+    /// (see [`QueryAsOf::as_of`](crate::QueryAsOf::as_of)) and composes further, with the model's fills for columns that
+    /// the log has no value for.
+    ///
+    /// For one row by its key, [`as_of`](AuditedDsl::as_of) is quicker.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod app {
+    /// #     diesel::table! { users (id) { id -> BigInt, email -> Text, } }
+    /// #     #[derive(diesel::Queryable, diesel::Selectable, threadline::Audited)]
+    /// #     #[diesel(table_name = users)]
+    /// #     pub struct User { pub id: i64, pub email: String }
+    /// # }
+    /// # use app::{User, users};
+    /// use chrono::{DateTime, Utc};
+    /// use diesel::connection::LoadConnection;
+    /// use diesel::{pg::Pg, prelude::*};
+    /// use threadline::prelude::*;
+    ///
+    /// fn page(conn: &mut impl LoadConnection<Backend = Pg>, moment: DateTime<Utc>) -> QueryResult<Vec<User>> {
+    ///     User::all_as_of(moment).order(users::email).limit(50).load(conn)
+    /// }
+    /// ```
+    fn all_as_of<T>(moment: T) -> AllAsOf<Self, T::Expression>
+    where
+        Self::Table: SelectDsl<AsSelect<Self, Pg>>,
+        AsSelect<Self, Pg>: Expression,
+        T: AsExpression<Timestamptz>,
+    {
+        let all = SelectDsl::select(Self::Table::default(), Self::as_select());
+        AsOfQuery::new(all, moment.as_expression()).filled::<Self>()
     }
 }
 

@@ -3,6 +3,7 @@
 mod actor_history;
 mod answer;
 mod as_of;
+mod as_of_many;
 mod change;
 mod columns;
 mod entry;
@@ -10,6 +11,7 @@ mod history;
 mod incident;
 mod key;
 mod list;
+mod moment;
 mod op;
 mod page;
 mod push;
@@ -27,12 +29,13 @@ mod where_changed;
 pub use actor_history::{ActorHistory, actor_history};
 pub use answer::{Answer, AnswerRow};
 pub use as_of::{AsOf, AsOfRow, AsOfSelection, AsOfSql, Origin};
+pub use as_of_many::AsOfRows;
 pub use change::{Change, ChangeTransaction, Snapshot};
 pub use entry::{
     ActionRecord, AuditAction, AuditChange, AuditTransaction, ChangeCount, ChangeRecord,
     CountRecord, SummaryRecord, TransactionRecord, TransactionSummary,
 };
-pub use history::{AuditedDsl, Changes, History};
+pub use history::{AllAsOf, AuditedDsl, Changes, History};
 pub use incident::{
     Correlated, CorrelationBundle, IncidentBundle, OfTransaction, TransactionChanges,
     TransactionContext, audit_changes_for_transaction, correlation_bundle, incident_bundle,
@@ -40,6 +43,7 @@ pub use incident::{
 };
 pub use key::{IntoKey, KeyPart};
 pub use list::{List, Listing};
+pub use moment::{AsOfError, AsOfQuery, IsSelect, QueryAsOf, Settled, as_of_raw, settled};
 pub use op::{Op, UnknownOp};
 pub use page::{Cursor, CursorError, Entry, Page, PageError, PageSql, Position};
 pub use recorded_value::{RecordedRow, RecordedValue};

@@ -77,7 +77,7 @@ fn unqualified<M: Audited>(fragment: &impl QueryFragment<Pg>) -> QueryResult<Str
 }
 
 /// The model's fills as one JSON object.
-fn fill<M: Audited>() -> String {
+pub(super) fn fill<M: Audited>() -> String {
     let fields: Vec<_> = M::DEFINITION
         .fill
         .iter()

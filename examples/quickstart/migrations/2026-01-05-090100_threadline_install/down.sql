@@ -45,6 +45,16 @@ DROP FUNCTION public.threadline_tables_v1(text, text);
 DROP INDEX public.audit_actions_request;
 DROP INDEX public.audit_transactions_request;
 
+DROP FUNCTION public.threadline_settled(timestamptz);
+DROP FUNCTION public.threadline_at(timestamptz, text[]);
+DROP FUNCTION public.threadline_moment(anyelement, regclass, timestamptz, jsonb);
+DROP FUNCTION public.threadline_moment_query(regclass, timestamptz, jsonb, boolean);
+DROP FUNCTION public.threadline_size(regclass);
+DROP FUNCTION public.threadline_row_query(regclass, public.audit_tables, jsonb, boolean, text);
+DROP FUNCTION public.threadline_row(anyelement, regclass, bigint, jsonb, jsonb);
+DROP FUNCTION public.threadline_known_at(regclass, timestamptz);
+DROP FUNCTION public.threadline_late(timestamptz);
+
 DROP FUNCTION public.threadline_decode(anyelement, regclass, jsonb, jsonb);
 DROP FUNCTION public.threadline_decode(anyelement, jsonb, jsonb);
 DROP FUNCTION public.threadline_recipe(regclass, jsonb);

@@ -1,0 +1,268 @@
+-- Tables at a moment, by the time of commit: the rows as the transactions left them that had committed by then, whole
+-- transactions, one cut across all tables of a query. Typed queries are made of threadline_moment; an operator asks
+--
+--   SELECT * FROM threadline_moment(NULL::users, 'users', '2026-03-15 10:30Z');
+--   SELECT threadline_settled('2026-03-15 10:30Z');
+
+-- The transactions whose changes don't count at a moment although they were captured by then: they committed later, or are
+-- this very one. No other that has not committed is visible. Which index has them depends on how long they were open.
+CREATE OR REPLACE FUNCTION public.threadline_late(moment timestamptz) RETURNS uuid[]
+LANGUAGE sql STABLE
+AS $$
+    SELECT ARRAY(
+        SELECT s.transaction_id FROM public.audit_commits s
+        WHERE s.committed_at > moment AND s.committed_at <= moment + interval '10 seconds' AND s.occurred_at <= moment
+        UNION
+        SELECT s.transaction_id FROM public.audit_commits s
+        WHERE s.committed_at > moment AND s.occurred_at <= moment AND s.committed_at - s.occurred_at > interval '10 seconds'
+        UNION
+        SELECT public.threadline_transaction_id_v1() WHERE pg_current_xact_id_if_assigned() IS NOT NULL)
+$$;
+
+-- The registry's entry of a table that is known as a whole at a moment; an error that names the table if it isn't. Diesel
+-- shows messages and no hints.
+CREATE OR REPLACE FUNCTION public.threadline_known_at(relation regclass, moment timestamptz) RETURNS public.audit_tables
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    entry record;
+    audited public.audit_tables;
+    gap tstzrange;
+BEGIN
+    SELECT c.relkind, c.relispartition, pg_partition_root(c.oid) AS root, t.id INTO entry
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN public.audit_tables t ON t.table_schema = n.nspname AND t.table_name = c.relname
+    WHERE c.oid = relation;
+    IF entry.relkind IN ('v', 'm') THEN
+        RAISE EXCEPTION E'threadline: % is a view, and would show what its tables hold today\nQuery the tables that it reads.', relation
+            USING ERRCODE = 'wrong_object_type';
+    ELSIF entry.relispartition THEN
+        RAISE EXCEPTION E'threadline: % is a partition\nQuery %: its history has all rows.', relation, entry.root
+            USING ERRCODE = 'wrong_object_type';
+    ELSIF entry.id IS NULL THEN
+        RAISE EXCEPTION E'threadline: table % is not audited, and would show what it holds today\nLeave it out of the query, or run `threadline generate` with its model in the list, and the new migration.', relation
+            USING ERRCODE = 'undefined_object';
+    ELSIF moment IS NULL THEN
+        RAISE EXCEPTION E'threadline: as of which moment?\nIt is NULL: give a time.' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = entry.id;
+    IF audited.horizon IS NULL THEN
+        RAISE EXCEPTION E'threadline: table % is not known as a whole: it had rows before it was captured, or its capture was interrupted\nUntil all of its rows are recorded, ask for single rows: Model::as_of.', relation
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    ELSIF moment < audited.horizon THEN
+        RAISE EXCEPTION E'threadline: table % is known as a whole since %, not at %\nAsk for a later moment, or for single rows: Model::as_of.', relation, audited.horizon, moment
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    SELECT g INTO gap FROM unnest(audited.gaps) g WHERE g && tstzrange(audited.horizon, moment, '[]') LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION E'threadline: table % was not captured during %\nAsk for an earlier moment, or for single rows: Model::as_of.', relation, gap
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    RETURN audited;
+END $$;
+
+-- A recorded row that is decoded with care: what can't be decoded fails the query, and says which row and why.
+CREATE OR REPLACE FUNCTION public.threadline_row(base anyelement, relation regclass, change_id bigint, data jsonb, fill jsonb) RETURNS anyelement
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    decoded record;
+BEGIN
+    SELECT d.row_image, d.problem INTO decoded FROM public.threadline_decode(base, relation, data, fill) d;
+    IF decoded.problem IS NOT NULL THEN
+        RAISE EXCEPTION E'threadline: what change % recorded of table % can''t be read as the table is today: %\nGive the column a type that holds the value, or ask for single rows: Model::as_of tells of the problem and goes on.',
+            change_id, relation, decoded.problem
+            USING ERRCODE = 'data_exception';
+    END IF;
+    RETURN decoded.row_image;
+END $$;
+
+-- How the rows of a table are decoded, as SQL over the lines of the log that the query `ids` names: what threadline_decode does, with everything
+-- that is the same for all rows worked out once. Where a value was omitted, or with `careful`, threadline_decode does it.
+CREATE OR REPLACE FUNCTION public.threadline_row_query(relation regclass, audited public.audit_tables, fill jsonb, careful boolean, ids text) RETURNS text
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    row_type CONSTANT text := format('NULL::%I.%I', audited.table_schema, audited.table_name);
+    added CONSTANT jsonb := audited.added_columns || public.threadline_added_columns_v1(relation, '{}') || coalesce(fill, '{}');
+    renamed text;
+    hidden text;
+    source text;
+    image text := 'c.data';
+BEGIN
+    source := format('SELECT c.id, %s AS data FROM (%s) n JOIN public.audit_changes c ON c.id = n.id WHERE c.op IN (''insert'', ''update'', ''baseline'') OFFSET 0',
+        CASE WHEN audited.on_change = '{}' THEN 'c.data_after'
+            ELSE format('CASE WHEN c.op <> ''update'' OR c.data_after ?& %L::text[] THEN c.data_after ELSE public.threadline_whole(c) END', audited.on_change) END,
+        ids);
+    SELECT string_agg(format('CASE WHEN c.data ? %1$L THEN ''{}'' %2$s ELSE ''{}'' END', f.key, (
+            SELECT string_agg(format('WHEN c.data ? %1$L THEN jsonb_build_object(%2$L, c.data -> %1$L)', n.name, f.key), ' ' ORDER BY n.place)
+            FROM jsonb_array_elements_text(f.value) WITH ORDINALITY n(name, place))), ' || ')
+        INTO renamed FROM jsonb_each(audited.former_columns) f WHERE jsonb_array_length(f.value) > 0;
+    IF renamed IS NOT NULL THEN
+        source := format('SELECT c.id, c.data || %s AS data FROM (%s) c OFFSET 0', renamed, source);
+    END IF;
+    IF added <> '{}' THEN
+        image := format('%L::jsonb || c.data', added);
+    END IF;
+    SELECT string_agg(format(' || jsonb_build_object(%1$L, CASE WHEN NOT c.data ? %1$L OR %2$L::jsonb @> (c.data -> %1$L) THEN %3$s ELSE c.data -> %1$L END)',
+            r.name, r.placeholders, coalesce(quote_literal(coalesce(fill -> r.name, r.stand_in)) || '::jsonb', 'NULL')), '')
+        INTO hidden
+    FROM (SELECT e.key AS name, e.value AS placeholders, CASE
+            WHEN a.attnotnull AND a.atttypid IN ('text'::regtype, 'varchar'::regtype) AND a.atttypmod = -1
+            THEN to_jsonb(coalesce(e.value ->> 0, '[REDACTED]')) END AS stand_in
+        FROM jsonb_each(audited.redacted) e
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = relation AND a.attname = e.key AND a.attnum > 0 AND NOT a.attisdropped) r;
+    image := concat(image, hidden);
+    RETURN format('SELECT (c.r).* FROM (SELECT CASE WHEN %6$s
+        THEN public.threadline_row(%1$s, %2$L::regclass, c.id, c.data, %3$L) ELSE jsonb_populate_record(%1$s, %4$s) END AS r FROM (%5$s) c OFFSET 0) c',
+        row_type, format('%I.%I', audited.table_schema, audited.table_name), fill, image, source, CASE WHEN careful THEN 'true' ELSE 'jsonb_path_exists(c.data, ''$.*."$threadline"'')' END);
+END $$;
+
+-- How many rows a table has, about: for the planner, which can't look into threadline_moment.
+CREATE OR REPLACE FUNCTION public.threadline_size(relation regclass) RETURNS bigint
+LANGUAGE sql STABLE
+AS $$
+    SELECT greatest(200, sum(c.reltuples)::bigint) FROM pg_catalog.pg_class c
+    WHERE c.oid = relation OR c.oid IN (SELECT l.relid FROM pg_catalog.pg_partition_tree(relation) l WHERE l.isleaf)
+$$;
+
+-- The query that threadline_moment runs. There are two, and what the log holds decides:
+--   the table's own rows, if few were changed since: without those, which come from the log;
+--   for each key the newest line of the log, and its row if it has one.
+-- The table itself is only read where it has what the log has: with rights on it and without row level security, and not
+-- where some columns are kept out of the log or changes of them alone are not recorded.
+CREATE OR REPLACE FUNCTION public.threadline_moment_query(relation regclass, moment timestamptz, fill jsonb DEFAULT '{}', careful boolean DEFAULT false) RETURNS text
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    audited CONSTANT public.audit_tables := public.threadline_known_at(relation, moment);
+    late CONSTANT uuid[] := public.threadline_late(moment);
+    few CONSTANT bigint := 100 + public.threadline_size(relation) / 10;
+    -- A subquery, because long arrays are hashed only since PostgreSQL 15.
+    counted text := format('c.table_id = %s AND c.captured_at <= %L%s', audited.id, moment, CASE WHEN late <> '{}'
+        THEN format(' AND c.transaction_id NOT IN (SELECT unnest(%L::uuid[]))', late) ELSE '' END);
+    changed CONSTANT text := format('SELECT c.table_pk FROM public.audit_changes c WHERE c.table_id = %1$s AND c.captured_at > %2$L
+        UNION ALL SELECT c.table_pk FROM public.audit_changes c WHERE c.table_id = %1$s AND c.transaction_id = ANY (%3$L)', audited.id, moment, late);
+    truncated bigint;
+    changes bigint;
+    live_key text;
+    logged_key text;
+    live_columns text;
+BEGIN
+    EXECUTE format('SELECT max(c.id) FROM public.audit_changes c WHERE %s AND c.key_hash = hashtextextended(''{}'', 0) AND c.op = ''truncate''', counted)
+        INTO truncated;
+    IF truncated IS NOT NULL THEN
+        counted := format('%s AND c.id > %s', counted, truncated);
+    END IF;
+
+    IF has_table_privilege(relation, 'SELECT') AND NOT row_security_active(relation)
+        AND audited.redacted = '{}' AND NOT coalesce(audited.rules ? 'ignore_only', true)
+        AND NOT audited.former_columns ?| audited.key_columns
+    THEN
+        EXECUTE format('SELECT count(*) FROM (%s LIMIT %s) c', changed, few + 1) INTO changes;
+        IF changes <= few THEN
+            -- A TRUNCATE since took the rows away; under another key they can't be found.
+            EXECUTE format('SELECT count(*) FROM (%s) c WHERE NOT c.table_pk ?& %L::text[]', changed, audited.key_columns) INTO changes;
+        END IF;
+    END IF;
+    IF changes = 0 THEN
+        SELECT string_agg(CASE WHEN a.attgenerated = 'v' THEN format('NULL::%s', format_type(a.atttypid, a.atttypmod)) ELSE format('t.%I', a.attname) END, ', ' ORDER BY a.attnum)
+            INTO live_columns FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped;
+        -- Keys are compared as themselves where their text says the same, otherwise as their text.
+        SELECT string_agg(CASE WHEN k.plain THEN format('t.%I', k.name) ELSE format('to_jsonb(t.%I) #>> ''{}''', k.name) END, ', ' ORDER BY k.place),
+               string_agg(CASE WHEN k.plain THEN format('(c.table_pk ->> %L)::%s', k.name, k.type) ELSE format('c.table_pk ->> %L', k.name) END, ', ' ORDER BY k.place)
+            INTO live_key, logged_key
+        FROM (
+            SELECT n.name, n.place, format_type(a.atttypid, NULL) AS type,
+                a.atttypid IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype, 'uuid'::regtype) AS plain
+            FROM unnest(audited.key_columns) WITH ORDINALITY n(name, place)
+            JOIN pg_catalog.pg_attribute a ON a.attrelid = relation AND a.attname = n.name AND NOT a.attisdropped) k;
+        RETURN format('SELECT %s FROM %s%I.%I t WHERE (%s) NOT IN (SELECT %s FROM (%s) c) UNION ALL %s',
+            live_columns, CASE (SELECT c.relkind FROM pg_catalog.pg_class c WHERE c.oid = relation) WHEN 'p' THEN '' ELSE 'ONLY ' END,
+            audited.table_schema, audited.table_name, live_key, logged_key, changed,
+            public.threadline_row_query(relation, audited, fill, careful, format('SELECT l.id FROM (SELECT DISTINCT c.table_pk FROM (%s) c) k
+                CROSS JOIN LATERAL (SELECT c.id FROM public.audit_changes c WHERE %s AND c.key_hash = hashtextextended(k.table_pk::text, 0)
+                    AND c.table_pk = k.table_pk ORDER BY c.id DESC LIMIT 1) l', changed, counted)));
+    END IF;
+
+    -- The key as its columns are called today.
+    SELECT format('c.table_pk%s', string_agg(format(' - %1$L || CASE WHEN c.table_pk ? %1$L THEN jsonb_build_object(%2$L, c.table_pk -> %1$L) ELSE ''{}'' END', n.name, f.key), ''))
+        INTO logged_key
+    FROM jsonb_each(audited.former_columns) f, jsonb_array_elements_text(f.value) n(name)
+    WHERE f.key = ANY (audited.key_columns);
+    RETURN public.threadline_row_query(relation, audited, fill, careful, format('SELECT max(c.id) AS id FROM public.audit_changes c WHERE %s GROUP BY %s', counted, coalesce(logged_key, 'c.table_pk')));
+END $$;
+
+-- The rows of a table as of a moment, by the time of commit. Without JIT, which takes longer than it saves; a line of the log
+-- is found by its id, not by reading all of it.
+CREATE OR REPLACE FUNCTION public.threadline_moment(base anyelement, relation regclass, moment timestamptz, fill jsonb DEFAULT '{}') RETURNS SETOF anyelement
+LANGUAGE plpgsql STABLE ROWS 200
+SET jit = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601' SET lc_monetary = 'C'
+SET extra_float_digits = 1 SET bytea_output = 'hex' SET array_nulls = 'on' SET xmloption = 'content'
+AS $$
+BEGIN
+    RETURN QUERY EXECUTE public.threadline_moment_query(relation, moment, fill);
+EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
+    -- A row that can't be decoded: which, and why?
+    EXECUTE format('SELECT count(q) FROM (%s) q', public.threadline_moment_query(relation, moment, fill, true));
+    RAISE;
+END $$;
+
+-- The moment of a query, which calls `functions`: an error if one of them could read tables as they are today. Functions in
+-- C and those of PostgreSQL itself are taken to read none, a few excepted.
+CREATE OR REPLACE FUNCTION public.threadline_at(moment timestamptz, functions text[]) RETURNS timestamptz
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    reader regprocedure;
+BEGIN
+    SELECT p.oid INTO reader
+    FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+    WHERE p.proname = ANY (functions) AND CASE p.pronamespace WHEN 'pg_catalog'::regnamespace
+        THEN p.proname ~ '^(query|table|schema|database|cursor)_to_xml' OR p.proname IN ('ts_stat', 'ts_rewrite')
+        ELSE p.provolatile <> 'i' AND p.prokind <> 'a' AND l.lanname NOT IN ('c', 'internal') END
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION E'threadline: the function % could read tables as they are today\nLeave it out of the query, or declare it IMMUTABLE if it reads none.', reader
+            USING ERRCODE = 'feature_not_supported';
+    END IF;
+    RETURN moment;
+END $$;
+
+-- Whether no transaction that was open at a moment still runs. Those of other databases don't matter. When a transaction of
+-- another role began is only told to members of pg_read_all_stats; without that, one that began later is known by a
+-- transaction of the log that also did, and got its number first.
+CREATE OR REPLACE FUNCTION public.threadline_settled(moment timestamptz) RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    -- What began after the snapshot isn't visible to it.
+    repeatable CONSTANT boolean := current_setting('transaction_isolation') IN ('repeatable read', 'serializable');
+    later CONSTANT xid8 := (
+        SELECT min(t.txid::text::numeric)::text::xid8 FROM (
+            SELECT t.txid FROM public.audit_transactions t
+            WHERE t.id >= encode(timestamptz_send(greatest(moment, '2000-01-01Z') + interval '1 microsecond') || '\x0000000000000000'::bytea, 'hex')::uuid
+            ORDER BY t.id LIMIT 10) t);
+BEGIN
+    IF moment IS NULL OR moment >= (CASE WHEN repeatable THEN transaction_timestamp() ELSE statement_timestamp() END)
+        OR pg_current_xact_id_if_assigned() IS NOT NULL AND transaction_timestamp() <= moment
+    THEN
+        RETURN false;
+    END IF;
+    RETURN NOT EXISTS (
+        SELECT FROM (
+            SELECT l.transactionid AS xid, a.datid, a.xact_start AS began
+            FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+            WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid IS NOT NULL AND l.pid <> pg_backend_pid()
+            UNION ALL
+            SELECT p.transaction, d.oid, NULL FROM pg_catalog.pg_prepared_xacts p JOIN pg_catalog.pg_database d ON d.datname = p.database
+        ) running
+        WHERE coalesce(running.datid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()), true)
+          AND NOT coalesce(running.began > moment, age(running.xid) <= age(later::xid), false)
+    ) AND NOT EXISTS (
+        -- Where locks don't show it: on a standby, and what ended since the snapshot. From xmax on, everything may have.
+        SELECT FROM (SELECT pg_snapshot_xip(pg_current_snapshot()) UNION ALL SELECT pg_snapshot_xmax(pg_current_snapshot())) snapshot(running)
+        WHERE (repeatable OR pg_is_in_recovery()) AND NOT coalesce(running >= later, false)
+    );
+END $$;

@@ -1,0 +1,34 @@
+//! Queries as of a moment, against a server.
+
+mod asynchronous;
+mod cut;
+mod decoding;
+mod many;
+mod plans;
+mod property;
+mod queries;
+mod raw;
+mod refusals;
+mod tables;
+
+use chrono::{DateTime, Utc};
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::Timestamptz;
+use threadline_tests::{TestDb, execute};
+
+/// The server's time.
+fn clock(conn: &mut PgConnection) -> DateTime<Utc> {
+    diesel::select(sql::<Timestamptz>("clock_timestamp()"))
+        .get_result(conn)
+        .unwrap()
+}
+
+/// Who may read a table and the log too gets rows that weren't changed from the table. A grant, because membership in a role
+/// would be that of all databases.
+fn let_the_application_read_the_log(db: &TestDb) {
+    execute(
+        &mut db.superuser(),
+        "GRANT SELECT ON audit_tables, audit_changes, audit_commits TO tl_app",
+    );
+}

@@ -1,0 +1,187 @@
+//! How queries as of a moment are planned, over 100,000 changes.
+
+use std::sync::OnceLock;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::Json;
+use serde_json::Value;
+use threadline::QueryAsOf;
+use threadline_tests::{TestDb, execute, rows, value};
+
+use super::{clock, let_the_application_read_the_log};
+
+diesel::table! { items (id) { id -> BigInt, name -> Text, version -> Integer, } }
+
+const ROWS: i64 = 20_000;
+
+/// 20,000 rows with five changes each, 20 more in the middle, and 10,000 other transactions with their commits, of which
+/// every 500th was open for a minute.
+struct Large {
+    db: TestDb,
+    /// Before the 20 changes, and in the middle of the others.
+    recent: DateTime<Utc>,
+    old: DateTime<Utc>,
+}
+
+fn large() -> &'static Large {
+    static LARGE: OnceLock<Large> = OnceLock::new();
+    LARGE.get_or_init(|| {
+        let db = TestDb::new();
+        db.audited(
+            "items",
+            "CREATE TABLE items (id bigint PRIMARY KEY, name text NOT NULL, version integer NOT NULL)",
+        );
+        let mut app = db.app();
+        execute(
+            &mut app,
+            &format!("INSERT INTO items SELECT n, 'item ' || n, 0 FROM generate_series(1, {ROWS}) n"),
+        );
+        execute(&mut app, "UPDATE items SET version = 1");
+        execute(&mut app, "UPDATE items SET version = 2");
+        let old = clock(&mut app);
+        execute(&mut app, "UPDATE items SET version = 3");
+        execute(&mut app, "UPDATE items SET version = 4");
+        let recent = clock(&mut app);
+        execute(&mut app, "UPDATE items SET version = 5 WHERE id <= 20");
+        execute(
+            &mut db.superuser(),
+            "INSERT INTO audit_commits
+             SELECT md5('t' || n)::uuid, at, at + CASE WHEN n % 500 = 0 THEN interval '60 s' ELSE interval '0.1 s' END
+             FROM generate_series(1, 10000) n, LATERAL (SELECT '2026-01-01Z'::timestamptz + n * interval '1 s' AS at) a",
+        );
+        let_the_application_read_the_log(&db);
+        execute(&mut db.superuser(), "VACUUM ANALYZE");
+        Large { db, recent, old }
+    })
+}
+
+/// A query, explained as it is run.
+#[derive(QueryId)]
+struct Explained<Q>(Q);
+
+impl<Q> Query for Explained<Q> {
+    type SqlType = Json;
+}
+
+impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Explained<Q> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("EXPLAIN (ANALYZE, FORMAT JSON) ");
+        self.0.walk_ast(out)
+    }
+}
+
+impl<Q> RunQueryDsl<PgConnection> for Explained<Q> {}
+
+/// What a table of the log was read for in this transaction: as a whole, and rows through indexes.
+fn reads(conn: &mut PgConnection, table: &str) -> (i64, i64) {
+    let counted = rows(
+        conn,
+        &format!(
+            "SELECT seq_scan, coalesce(idx_tup_fetch, 0) AS fetched FROM pg_stat_xact_user_tables WHERE relname = '{table}'"
+        ),
+    );
+    let number = |name| counted[0][name].as_i64().unwrap();
+    (number("seq_scan"), number("fetched"))
+}
+
+/// How often an index was used in this transaction.
+fn uses(conn: &mut PgConnection, index: &str) -> i64 {
+    let used = format!("SELECT pg_stat_get_xact_numscans('{index}'::regclass)");
+    value(conn, &used).as_i64().unwrap()
+}
+
+/// Of what was changed since, only the log's own lines are read, by indexes.
+#[test]
+fn a_recent_moment_is_the_table_and_what_changed_since() {
+    let large = large();
+    let mut app = large.db.app();
+    execute(&mut app, "BEGIN");
+    let query = items::table
+        .filter(items::version.lt(5))
+        .count()
+        .as_of(large.recent);
+    assert_eq!(query.get_result::<i64>(&mut app).unwrap(), ROWS);
+    let (whole, fetched) = reads(&mut app, "audit_changes");
+    assert_eq!(whole, 0);
+    // The keys of the changes since (looked at for several reasons), and their rows before.
+    assert!(fetched <= 20 * 10, "{fetched}");
+    // In a log of one table, both have them by their time.
+    let by_time =
+        ["audit_changes_table_time", "audit_changes_time"].map(|index| uses(&mut app, index));
+    assert!(by_time.iter().sum::<i64>() > 0 && uses(&mut app, "audit_changes_key") > 0);
+    execute(&mut app, "ROLLBACK");
+}
+
+/// An old moment is read from the log alone: once for all keys, and then line by line.
+#[test]
+fn an_old_moment_is_the_newest_line_of_each_key() {
+    let large = large();
+    for mut conn in [large.db.auditor(), large.db.app()] {
+        execute(&mut conn, "BEGIN");
+        let query = items::table
+            .filter(items::version.eq(2))
+            .count()
+            .as_of(large.old);
+        assert_eq!(query.get_result::<i64>(&mut conn).unwrap(), ROWS);
+        assert_eq!(reads(&mut conn, "items"), (0, 0));
+        assert!(uses(&mut conn, "audit_changes_pkey") >= ROWS);
+        execute(&mut conn, "ROLLBACK");
+    }
+}
+
+/// Whoever has no right on the table gets the same from the log.
+#[test]
+fn an_auditor_needs_no_right_on_the_table() {
+    let large = large();
+    let mut auditor = large.db.auditor();
+    let query = items::table
+        .filter(items::version.lt(5))
+        .count()
+        .as_of(large.recent);
+    assert_eq!(query.get_result::<i64>(&mut auditor).unwrap(), ROWS);
+    assert!(
+        items::table
+            .count()
+            .get_result::<i64>(&mut auditor)
+            .is_err()
+    );
+}
+
+#[test]
+fn transactions_around_a_moment_are_found_by_the_time_of_their_commit() {
+    let large = large();
+    let mut auditor = large.db.auditor();
+    execute(&mut auditor, "BEGIN");
+    let late = value(
+        &mut auditor,
+        "SELECT array_agg(s.occurred_at ORDER BY s.occurred_at) FROM audit_commits s
+         WHERE s.transaction_id = ANY (threadline_late('2026-01-01 00:50:10.05Z'))",
+    );
+    // The one that had begun a tenth of a second before, and the one that was open for a minute.
+    assert_eq!(late.as_array().map(Vec::len), Some(2), "{late}");
+    let (whole, _) = reads(&mut auditor, "audit_commits");
+    assert!(whole <= 1, "the query here, but not threadline_late");
+    for index in ["audit_commits_time", "audit_commits_long"] {
+        assert!(uses(&mut auditor, index) > 0, "{index}");
+    }
+}
+
+/// The planner thinks of as many rows as the table has, and compiles nothing.
+#[test]
+fn the_planner_knows_how_many_rows_there_are() {
+    let large = large();
+    execute(
+        &mut large.db.superuser(),
+        &format!("ALTER DATABASE {} SET jit = on", large.db.name()),
+    );
+    for moment in [large.recent, large.old, large.recent + TimeDelta::days(1)] {
+        let query = Explained(items::table.as_of(moment));
+        let plan: Value = query.get_result(&mut large.db.auditor()).unwrap();
+        let expected = plan[0]["Plan"]["Plan Rows"].as_i64().unwrap();
+        assert!((ROWS / 3..ROWS * 3).contains(&expected), "{plan:#}");
+        assert_eq!(plan[0]["JIT"], Value::Null, "{plan:#}");
+    }
+}
