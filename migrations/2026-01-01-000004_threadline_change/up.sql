@@ -25,8 +25,14 @@ END $$;
 
 -- A list of the rules; '{}' where there is none.
 CREATE OR REPLACE FUNCTION public.threadline_list_v1(rules jsonb, name text) RETURNS text[]
-LANGUAGE sql IMMUTABLE
-AS $$ SELECT ARRAY(SELECT jsonb_array_elements_text(rules -> name)) $$;
+LANGUAGE plpgsql IMMUTABLE
+AS $$
+BEGIN
+    IF rules ? name THEN
+        RETURN ARRAY(SELECT jsonb_array_elements_text(rules -> name));
+    END IF;
+    RETURN '{}';
+END $$;
 
 -- The key of a row: every key column as text, under its name.
 CREATE OR REPLACE FUNCTION public.threadline_key_of_v1(rules jsonb, image jsonb) RETURNS jsonb
@@ -184,6 +190,7 @@ CREATE OR REPLACE FUNCTION public.threadline_record_rows_v1(
     rules jsonb, operation text, command text, before jsonb[], after jsonb[], changes jsonb[]
 ) RETURNS text
 LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan -- planning takes longer than recording a few rows
 AS $$
 DECLARE
     target CONSTANT integer := rules -> 'table_id';

@@ -191,10 +191,10 @@ LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
     target CONSTANT text := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
-    deleted CONSTANT text := format('SELECT NULL::%1$s AS n, o::%1$s AS o FROM old_rows o', target);
-    inserted CONSTANT text := format('SELECT n::%1$s AS n, NULL::%1$s AS o FROM new_rows n', target);
-    updated CONSTANT text := format('SELECT n.n, o.o FROM (SELECT row_number() OVER () AS i, o::%1$s AS o FROM old_rows o) o
-        FULL JOIN (SELECT row_number() OVER () AS i, n::%1$s AS n FROM new_rows n) n USING (i)', target);
+    deleted CONSTANT text := format('SELECT NULL::%1$s AS n, "!old"::%1$s AS o FROM old_rows "!old"', target);
+    inserted CONSTANT text := format('SELECT "!new"::%1$s AS n, NULL::%1$s AS o FROM new_rows "!new"', target);
+    updated CONSTANT text := format('SELECT n.n, o.o FROM (SELECT row_number() OVER () AS i, "!old"::%1$s AS o FROM old_rows "!old") o
+        FULL JOIN (SELECT row_number() OVER () AS i, "!new"::%1$s AS n FROM new_rows "!new") n USING (i)', target);
     source CONSTANT text := CASE operation WHEN 'INSERT' THEN inserted WHEN 'DELETE' THEN deleted ELSE updated END;
     same_key CONSTANT text := (SELECT string_agg(format('t.%1$I = (p.%%1$s).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k);
 BEGIN

@@ -60,7 +60,7 @@ LANGUAGE sql IMMUTABLE
 AS $$ SELECT EXISTS (SELECT FROM unnest(fields) f, jsonb_each(f) e WHERE recorded -> e.key = e.value) $$;
 
 -- A recorded row, or a part of one, as a record of its table. What is missing is NULL.
-CREATE OR REPLACE FUNCTION public.threadline_row(base anyelement, data jsonb) RETURNS anyelement
+CREATE OR REPLACE FUNCTION public.threadline_record_of(base anyelement, data jsonb) RETURNS anyelement
 LANGUAGE plpgsql STABLE
 SET array_nulls = 'on' SET xmloption = 'content' SET lc_monetary = 'C'
 SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
@@ -94,7 +94,7 @@ DECLARE
     relation CONSTANT regclass := format('%I.%I', audited.table_schema, audited.table_name);
     image jsonb;
 BEGIN
-    EXECUTE format('SELECT public.threadline_image_v1(t.*, $2) FROM %1$s t, public.threadline_row(NULL::%1$s, $1) k WHERE %2$s %3$s',
+    EXECUTE format('SELECT public.threadline_image_v1(t.*, $2) FROM %1$s t, public.threadline_record_of(NULL::%1$s, $1) k WHERE %2$s %3$s',
         relation, public.threadline_same_key_v1(audited.key_columns), CASE WHEN locked THEN 'FOR UPDATE OF t' END)
         INTO image USING key, coalesce(audited.rules, '{"max_value_bytes": 1000000}');
     RETURN image - ARRAY(SELECT jsonb_object_keys(audited.redacted));
@@ -205,7 +205,7 @@ BEGIN
         GROUP BY i.indexrelid
     LOOP
         CONTINUE WHEN NOT target ?& candidate.columns OR NOT candidate.columns && changed;
-        EXECUTE format('SELECT jsonb_build_object(%s) FROM %s t, public.threadline_row(NULL::%2$s, $1) w, public.threadline_row(NULL::%2$s, $2) k
+        EXECUTE format('SELECT jsonb_build_object(%s) FROM %s t, public.threadline_record_of(NULL::%2$s, $1) w, public.threadline_record_of(NULL::%2$s, $2) k
                         WHERE %s AND NOT (%s) LIMIT 1', holder_key, relation,
             (SELECT string_agg(format('t.%1$I = w.%1$I', c), ' AND ') FROM unnest(candidate.columns) c),
             public.threadline_same_key_v1(audited.key_columns)) INTO holder USING target, key;
@@ -217,7 +217,7 @@ BEGIN
         SELECT f.* FROM public.threadline_foreign_keys_v1() f WHERE f.child = relation
     LOOP
         CONTINUE WHEN NOT target ?& candidate.child_columns OR NOT candidate.child_columns && changed;
-        EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s p WHERE %s) FROM public.threadline_row(NULL::%s, $1) w WHERE %s', candidate.parent,
+        EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s p WHERE %s) FROM public.threadline_record_of(NULL::%s, $1) w WHERE %s', candidate.parent,
             (SELECT string_agg(format('p.%I = w.%I', p, c), ' AND ') FROM unnest(candidate.parent_columns, candidate.child_columns) u(p, c)),
             relation, (SELECT string_agg(format('w.%I IS NOT NULL', c), ' AND ') FROM unnest(candidate.child_columns) c))
             INTO missing USING target;
@@ -291,7 +291,7 @@ BEGIN
         LEFT JOIN public.audit_tables t ON t.table_schema = n.nspname AND t.table_name = c.relname
         WHERE f.parent = relation
     LOOP
-        EXECUTE format('SELECT jsonb_agg(%s) FROM %s r, %s t, public.threadline_row(NULL::%3$s, $1) k WHERE %s AND %s',
+        EXECUTE format('SELECT jsonb_agg(%s) FROM %s r, %s t, public.threadline_record_of(NULL::%3$s, $1) k WHERE %s AND %s',
             coalesce(format('jsonb_build_object(%s)', (SELECT string_agg(format('%1$L, to_jsonb(r.%1$I) #>> ''{}''', c), ', ') FROM unnest(reference.key_columns) c)), '''{}''::jsonb'),
             reference.child, relation,
             (SELECT string_agg(format('r.%I = t.%I', c, p), ' AND ') FROM unnest(reference.child_columns, reference.parent_columns) u(c, p)),

@@ -43,10 +43,10 @@ pub fn assert_newest_images_equal_table(db: &TestDb, table: &str) {
              FROM (SELECT DISTINCT ON (c.table_pk) c.table_pk, c.data_after AS image
                    FROM audit_changes c WHERE c.table_id = (SELECT id FROM audited)
                    ORDER BY c.table_pk, c.id DESC) logged
-             FULL JOIN (SELECT to_jsonb(t) AS image, t::text AS text, (
-                            SELECT jsonb_object_agg(k, to_jsonb(t) ->> k)
+             FULL JOIN (SELECT to_jsonb(\"!row\") AS image, \"!row\"::text AS text, (
+                            SELECT jsonb_object_agg(k, to_jsonb(\"!row\") ->> k)
                             FROM audited, unnest(audited.key_columns) k) AS pk
-                        FROM {table} t) live ON live.pk = logged.table_pk
+                        FROM {table} \"!row\") live ON live.pk = logged.table_pk
              -- A column that JSON would lose is stored as its text: the row that the image stands for tells.
              WHERE CASE WHEN logged.image::text IS DISTINCT FROM live.image::text
                    THEN jsonb_populate_record(NULL::{table}, logged.image)::text IS DISTINCT FROM live.text END

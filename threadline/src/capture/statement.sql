@@ -16,20 +16,20 @@ BEGIN
     END IF;
     LOOP
         BEGIN
-            -- Transition tables keep the two versions of a row in the same place. A full join is never a nested loop, which
+            -- Transition tables keep the two versions of a row in the same place. Their names are no column's. A full join is never a nested loop, which
             -- the plan of a statement of one row would keep for those of many.
             IF careful THEN
                 OPEN pairs FOR EXECUTE :storage.threadline_rows_query_v1('pairs', TG_OP, rules) USING rules;
             ELSIF TG_OP = 'INSERT' THEN
-                OPEN pairs FOR SELECT NULL::jsonb AS before, to_jsonb(n) AS after, NULL::jsonb AS changed, pg_column_size(n) AS bytes FROM new_rows n;
+                OPEN pairs FOR SELECT NULL::jsonb AS before, to_jsonb("!new") AS after, NULL::jsonb AS changed, pg_column_size("!new") AS bytes FROM new_rows "!new";
             ELSIF TG_OP = 'DELETE' THEN
-                OPEN pairs FOR SELECT to_jsonb(o) AS before, NULL::jsonb AS after, NULL::jsonb AS changed, pg_column_size(o) AS bytes FROM old_rows o;
+                OPEN pairs FOR SELECT to_jsonb("!old") AS before, NULL::jsonb AS after, NULL::jsonb AS changed, pg_column_size("!old") AS bytes FROM old_rows "!old";
             ELSE
                 OPEN pairs FOR SELECT to_jsonb(p.o) AS before, to_jsonb(p.n) AS after, NULL::jsonb AS changed,
                         greatest(pg_column_size(p.o), pg_column_size(p.n)) AS bytes
                     FROM (SELECT o.version AS o, n.version AS n
-                          FROM (SELECT row_number() OVER () AS i, o AS version FROM old_rows o) o
-                          FULL JOIN (SELECT row_number() OVER () AS i, n AS version FROM new_rows n) n USING (i) OFFSET 0) p
+                          FROM (SELECT row_number() OVER () AS i, "!old" AS version FROM old_rows "!old") o
+                          FULL JOIN (SELECT row_number() OVER () AS i, "!new" AS version FROM new_rows "!new") n USING (i) OFFSET 0) p
                     WHERE p.o *<> p.n;
             END IF;
             LOOP
@@ -79,7 +79,7 @@ BEGIN
     IF outcome LIKE 'overtaken%' AND TG_OP <> 'INSERT' THEN
         EXECUTE :storage.threadline_rows_query_v1('gone', TG_OP, rules) USING rules;
     END IF;
-    -- A cascade within the table adds its rows to the statement's: a row that it found under its new key was recorded before
+    -- A foreign key within the table adds its rows to the statement's: a row that it found under its new key was recorded before
     -- that key was.
     IF (outcome LIKE 'overtaken%' OR phase = 'MOVE') AND TG_OP <> 'DELETE' THEN
         EXECUTE :storage.threadline_rows_query_v1('kept', TG_OP, rules) USING rules;

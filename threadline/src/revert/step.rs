@@ -45,7 +45,11 @@ impl Table {
     fn record(&self, values: &RecordedRow) -> String {
         // A map of text to JSON always serializes.
         let json = serde_json::to_string(values).unwrap_or_default();
-        format!("threadline_row(NULL::{}, {})", self.sql(), Literal(&json))
+        format!(
+            "threadline_record_of(NULL::{}, {})",
+            self.sql(),
+            Literal(&json)
+        )
     }
 
     fn same_key(&self) -> String {

@@ -28,7 +28,7 @@ DROP FUNCTION public.threadline_alive(integer, bigint);
 DROP FUNCTION public.threadline_live(public.audit_tables, jsonb, boolean);
 DROP FUNCTION public.threadline_same_key_v1(text[]);
 DROP FUNCTION public.threadline_named(jsonb, jsonb);
-DROP FUNCTION public.threadline_row(anyelement, jsonb);
+DROP FUNCTION public.threadline_record_of(anyelement, jsonb);
 DROP FUNCTION public.threadline_has(jsonb, jsonb[]);
 DROP FUNCTION public.threadline_values(regclass, text, anyelement);
 DROP FUNCTION public.threadline_names(regclass, text);

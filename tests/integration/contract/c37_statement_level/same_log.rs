@@ -95,10 +95,31 @@ fn c37_a_statement_of_many_rows_after_one_of_one_row() {
     let log = db.postgres().log();
     let pairing: Vec<_> = log
         .split("Query Text:")
-        .filter(|query| query.contains("FROM old_rows o") && query.contains("FROM new_rows n"))
+        .filter(|query| query.contains("FROM old_rows") && query.contains("FROM new_rows"))
         .collect();
     assert!(!pairing.is_empty(), "{log}");
     assert!(!pairing.concat().contains("Nested Loop"), "{pairing:?}");
+}
+
+/// Names that the recorder's own queries use.
+#[test]
+fn c37_columns_of_any_name() {
+    for definition in [ITEM, ITEM.on_change(&["version"])] {
+        let (db, log) = same_log(
+            "CREATE TABLE items (id bigint PRIMARY KEY, n int, o text, p json, t date, k int, i int, before int, after int, version int, changed int, new_rows int, old_rows text)",
+            &["items"],
+            definition,
+            &[
+                r#"INSERT INTO items VALUES (1, 1, 'o', '{"p":1}', '2026-01-01', 1, 1, 1, 1, 1, 1, 1, 'x')"#,
+                "INSERT INTO items VALUES (2, 2)",
+                "UPDATE items SET n = n + 1, o = 'n'",
+                "UPDATE items SET id = id + 1, version = 5 WHERE id = 2",
+                "DELETE FROM items WHERE id = 1",
+            ],
+        );
+        assert_eq!(log.len(), 7);
+        assert_newest_images_equal_table(&db, "items");
+    }
 }
 
 /// MERGE came with PostgreSQL 15.
