@@ -1,42 +1,15 @@
 //! The texts of cursors: bytes as base64url, numbers of any size as few bytes, and checksums.
 
-const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// Base64 for URLs, without padding.
 pub(super) fn encode(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group = (0..3).fold(0, |group, index| {
-            group << 8 | u32::from(chunk.get(index).copied().unwrap_or(0))
-        });
-        for digit in 0..=chunk.len() {
-            let index = group >> (18 - 6 * digit) & 63;
-            text.push(char::from(DIGITS[index as usize]));
-        }
-    }
-    text
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// The bytes of such a text; `None` for any other text, also for one whose last digit has bits to spare that aren't zero.
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
-    for chunk in text.as_bytes().chunks(4) {
-        let mut group = 0;
-        for index in 0..4 {
-            let digit = match chunk.get(index) {
-                Some(byte) => DIGITS.iter().position(|digit| digit == byte)? as u32,
-                None => 0,
-            };
-            group = group << 6 | digit;
-        }
-        let [_, all @ ..] = group.to_be_bytes();
-        let (kept, spare) = all.split_at(chunk.len().checked_sub(1).filter(|kept| *kept > 0)?);
-        if spare.iter().any(|byte| *byte != 0) {
-            return None;
-        }
-        bytes.extend(kept);
-    }
-    Some(bytes)
+    URL_SAFE_NO_PAD.decode(text).ok()
 }
 
 /// Seven bits a byte, the lowest first.
@@ -80,21 +53,6 @@ pub(super) fn hash(bytes: &[u8]) -> u64 {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64url_reads_back_and_is_that_of_the_standard() {
-        for (bytes, text) in [
-            (&b""[..], ""),
-            (b"f", "Zg"),
-            (b"fo", "Zm8"),
-            (b"foo", "Zm9v"),
-            (b"foob", "Zm9vYg"),
-            (&[0xfb, 0xff, 0xfe], "-__-"),
-        ] {
-            assert_eq!(encode(bytes), text);
-            assert_eq!(decode(text).unwrap(), bytes);
-        }
-    }
 
     #[test]
     fn another_text_is_no_base64url() {
