@@ -13,6 +13,7 @@ mod cancelled;
 mod crashes;
 mod disk_full;
 mod killed_client;
+mod large_log;
 mod pgbench;
 mod pgbouncer;
 mod pooled;

@@ -1,6 +1,7 @@
 //! What the integration tests share: a private PostgreSQL, a database for each test, and the roles of the contract.
 
 mod database;
+pub mod explain;
 pub mod log;
 pub mod mutation;
 mod programs;
@@ -14,3 +15,8 @@ pub use rows::{execute, offers, rows, try_execute, value};
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The code of the incident playbook.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/incident-playbook.md")]
+struct IncidentPlaybook;

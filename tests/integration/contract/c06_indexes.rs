@@ -2,9 +2,7 @@ use std::sync::OnceLock;
 
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::Json;
-use serde_json::Value;
+use diesel::query_builder::{QueryFragment, QueryId};
 use threadline::{change, prelude::*};
 use threadline_tests::{TestDb, execute, rows, try_execute, value};
 
@@ -57,53 +55,14 @@ pub fn large() -> &'static TestDb {
     })
 }
 
-/// A query, explained as it is run.
-#[derive(QueryId)]
-struct Explained<Q>(Q);
-
-impl<Q> Query for Explained<Q> {
-    type SqlType = Json;
-}
-
-impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Explained<Q> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ");
-        self.0.walk_ast(out)
-    }
-}
-
-impl<Q> RunQueryDsl<PgConnection> for Explained<Q> {}
-
-/// The query goes by the index, reads no audit table as a whole, and no step of it sees more than `most` rows. Nor is it
-/// taken for a large one: from `jit_above_cost` on, compiling it would take longer than running it.
+/// [`explain::goes_by`] on the large log.
 pub fn goes_by<Q: QueryFragment<Pg> + QueryId>(query: Q, index: &str, most: u64) {
-    let plan: Value = Explained(query).get_result(&mut large().auditor()).unwrap();
-    let cost = plan[0]["Plan"]["Total Cost"].as_f64().unwrap();
-    assert!(cost < 100_000.0, "expected to cost {cost}: {plan:#}");
-    let mut nodes = vec![&plan[0]["Plan"]];
-    let mut indexes = Vec::new();
-    while let Some(node) = nodes.pop() {
-        indexes.extend(node["Index Name"].as_str());
-        let scanned = node["Relation Name"].as_str().unwrap_or_default();
-        assert!(
-            node["Node Type"] != "Seq Scan" || scanned == "audit_tables",
-            "{scanned} is read as a whole: {plan:#}"
-        );
-        let read = node["Actual Rows"].as_f64().unwrap()
-            + node["Rows Removed by Filter"].as_f64().unwrap_or(0.0);
-        assert!(read <= most as f64, "{read} rows: {plan:#}");
-        nodes.extend(node["Plans"].as_array().into_iter().flatten());
-    }
-    assert!(indexes.contains(&index), "{indexes:?}: {plan:#}");
+    explain::goes_by(&mut large().auditor(), query, index, most);
 }
 
-/// How many pages of tables and indexes a query looks at.
+/// [`explain::pages_read`] on the large log.
 pub fn pages_read<Q: QueryFragment<Pg> + QueryId>(query: Q) -> u64 {
-    let plan: Value = Explained(query).get_result(&mut large().auditor()).unwrap();
-    ["Shared Hit Blocks", "Shared Read Blocks"]
-        .map(|blocks| plan[0]["Plan"][blocks].as_u64().unwrap())
-        .iter()
-        .sum()
+    explain::pages_read(&mut large().auditor(), query)
 }
 
 fn sql(query: &str) -> diesel::query_builder::SqlQuery {

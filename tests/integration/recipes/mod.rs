@@ -1,6 +1,7 @@
 //! The incident playbook's raw SQL runs unchanged, and the typed API gives the same rows in the same order.
 
 mod answers;
+mod playbook;
 mod scenarios;
 
 use chrono::{DateTime, Utc};
