@@ -4,7 +4,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{QueryFragment, QueryId};
 use threadline::{change, prelude::*};
-use threadline_tests::{TestDb, execute, rows, try_execute, value};
+use threadline_tests::{TestDb, execute, explain, rows, try_execute, value};
 
 diesel::table! {
     items (id) { id -> BigInt, name -> Text, }
