@@ -5,6 +5,7 @@ mod order;
 mod parent_and_child;
 mod property;
 mod redacted;
+mod scoped;
 mod sessions;
 mod sources;
 

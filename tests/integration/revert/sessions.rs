@@ -85,6 +85,7 @@ fn hidden_rows_are_an_error() {
         "ALTER TABLE parents ENABLE ROW LEVEL SECURITY; CREATE POLICY part ON parents USING (id > 1)",
     );
     let refused = revert_transaction_plan(transaction)
+        .unscoped()
         .get_result(&mut db.reverter())
         .unwrap_err();
     assert!(

@@ -2,8 +2,8 @@
 
 use threadline::{
     ActorRef, AsOf, AuditContext, Op, Scope, actor_history, actor_timeline,
-    audit_changes_for_transaction, correlation_bundle, incident_bundle, prelude::*,
-    transaction_context,
+    audit_changes_for_transaction, correlation_bundle, diff_with_history, incident_bundle,
+    prelude::*, revert_transaction_plan, transaction_context,
 };
 use uuid::Uuid;
 
@@ -251,6 +251,34 @@ fn out_of_scope_is_indistinguishable_from_nothing() {
 }
 
 #[test]
+fn a_diff_in_a_scope() {
+    let Tenants { db, .. } = secured();
+    let mut conn = db.auditor();
+    let changes = Item::unscoped().changes().load(&mut conn).unwrap();
+    let of = |column: &str| {
+        let updated = Some(vec![column.to_owned()]);
+        let mut updates = changes.iter().filter(|change| change.op == Op::Update);
+        updates
+            .find(|change| change.changed_fields == updated)
+            .unwrap()
+            .id
+    };
+    let mut seen = |id: i64, scope: Scope| diff_with_history(id).scope(scope).get_result(&mut conn);
+    let update = seen(of("name"), tenant("a")).unwrap();
+    assert_eq!(
+        update.earlier.unwrap()["tenant"].as_str().as_deref(),
+        Some("a"),
+        "with what was before"
+    );
+    for id in [of("name"), -1] {
+        assert_eq!(seen(id, tenant("b")).unwrap_err(), diesel::NotFound);
+    }
+    for scope in [tenant("a"), tenant("b"), Scope::unscoped()] {
+        assert_eq!(seen(of("tenant"), scope).unwrap().id, of("tenant"));
+    }
+}
+
+#[test]
 fn typed_reads_in_a_scope() {
     let Tenants { db, .. } = secured();
     let mut conn = db.auditor();
@@ -308,6 +336,7 @@ fn refusals(db: &TestDb, id: Uuid) -> Vec<String> {
     let conn = &mut db.auditor();
     let actor = || ActorRef::user("a").unwrap();
     let now = diesel::dsl::now;
+    let change = Item::unscoped().changes().first(conn).unwrap();
     vec![
         refused(timeline(TimelineFilter::new()).get_result(conn)),
         refused(timeline(TimelineFilter::new().table("items")).get_result(conn)),
@@ -326,6 +355,11 @@ fn refusals(db: &TestDb, id: Uuid) -> Vec<String> {
         refused(Item::changes_of(1).count().get_result::<i64>(conn)),
         refused(Item::as_of(1, now).get_result(conn)),
         refused(Item::as_of(99, now).get_result(conn)),
+        refused(diff_with_history(change.id).get_result(conn)),
+        refused(diff_with_history(-1).get_result(conn)),
+        refused(revert_transaction_plan(id).get_result(conn)),
+        refused(revert_transaction_plan(Uuid::nil()).get_result(conn)),
+        refused(change.revert_plan().get_result(conn)),
     ]
 }
 

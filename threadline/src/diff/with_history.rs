@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::change_diff::{ChangeDiff, change_diff};
 use super::input::DiffInput;
 use super::options::DiffOptions;
-use crate::query::{Op, RecordedRow, Redactions};
+use crate::query::{Op, RecordedRow, Redactions, Scope, push_asked, push_scope};
 
 /// A change as it was recorded, of whatever table.
 #[derive(Debug, Clone, PartialEq, Queryable)]
@@ -68,9 +68,47 @@ impl<'a> From<&'a RecordedChange> for DiffInput<'a> {
 }
 
 /// A query of exactly one [`RecordedChange`]; see [`diff_with_history`].
-#[derive(Debug, Clone, Copy, QueryId)]
+#[derive(Debug, Clone)]
 #[must_use = "queries do nothing until they are loaded"]
-pub struct RecordedChangeQuery(i64);
+pub struct RecordedChangeQuery {
+    id: i64,
+    scope: Option<Scope>,
+}
+
+impl RecordedChangeQuery {
+    /// What may be seen: the change and what was before it, if the change is in scope. Otherwise the query's error is
+    /// [`NotFound`](diesel::result::Error::NotFound), as for an id that no change has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use diesel::connection::LoadConnection;
+    /// use diesel::{pg::Pg, prelude::*};
+    /// use threadline::{RecordedChange, Scope, diff_with_history};
+    ///
+    /// fn of_tenant(
+    ///     conn: &mut impl LoadConnection<Backend = Pg>,
+    ///     id: i64,
+    ///     tenant: i64,
+    /// ) -> QueryResult<Option<RecordedChange>> {
+    ///     let scope = Scope::field("tenant_id", tenant);
+    ///     diff_with_history(id).scope(scope).get_result(conn).optional()
+    /// }
+    /// ```
+    pub fn scope(mut self, scope: Scope) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
+    /// Everything may be seen, on purpose; see [`Scope::unscoped`].
+    ///
+    /// ```
+    /// let query = threadline::diff_with_history(7).unscoped();
+    /// ```
+    pub fn unscoped(self) -> Self {
+        self.scope(Scope::unscoped())
+    }
+}
 
 /// The change with this id (`audit_changes.id`) and the row before it, looked up in earlier history: for tables that keep
 /// no values before.
@@ -91,7 +129,10 @@ pub struct RecordedChangeQuery(i64);
 /// }
 /// ```
 pub fn diff_with_history(change_id: i64) -> RecordedChangeQuery {
-    RecordedChangeQuery(change_id)
+    RecordedChangeQuery {
+        id: change_id,
+        scope: None,
+    }
 }
 
 /// What the query selects.
@@ -135,6 +176,12 @@ impl Query for RecordedChangeQuery {
     type SqlType = AsSelect<RecordedChange, Pg>;
 }
 
+impl QueryId for RecordedChangeQuery {
+    type QueryId = ();
+    // The text depends on the scope.
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
 impl<Conn> RunQueryDsl<Conn> for RecordedChangeQuery {}
 
 impl QueryFragment<Pg> for RecordedChangeQuery {
@@ -142,8 +189,13 @@ impl QueryFragment<Pg> for RecordedChangeQuery {
         out.push_sql(
             "SELECT c.id, c.transaction_id, c.captured_at, c.table_schema, c.table_name, c.table_pk, c.op, \
              c.changed_fields, c.changed_from, c.data_after, threadline_earlier(c), t.redacted \
-             FROM audit_changes AS c JOIN audit_tables AS t ON t.id = c.table_id WHERE c.id = ",
+             FROM audit_changes AS c JOIN audit_tables AS t ON t.id = c.table_id WHERE c.id = (SELECT CASE WHEN ",
         );
-        out.push_bind_param::<BigInt, _>(&self.0)
+        // Before the change is looked for: a read that is refused must not depend on what exists.
+        push_asked(&self.scope, &mut out, None, None)?;
+        out.push_sql(" THEN ");
+        out.push_bind_param::<BigInt, _>(&self.id)?;
+        out.push_sql(" END)");
+        push_scope(&self.scope, &mut out, "c")
     }
 }

@@ -49,6 +49,7 @@ pub use page::{Cursor, CursorError, Entry, Page, PageError, PageSql, Position};
 pub use recorded_value::{RecordedRow, RecordedValue};
 pub use redactions::Redactions;
 pub use scope::Scope;
+pub(crate) use scope::{push_asked, push_scope};
 pub use scoped::{InScope, Reads, ScopedHistory};
 pub use selection::{ChangeSelection, Recorded, recorded};
 pub use source::{ChangeFilter, OfRow, OfTable, Source};

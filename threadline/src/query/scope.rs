@@ -106,7 +106,7 @@ impl Scope {
         }
     }
 
-    pub(super) fn is_unscoped(&self) -> bool {
+    pub(crate) fn is_unscoped(&self) -> bool {
         matches!(self.0, Rule::Unscoped)
     }
 
@@ -173,7 +173,7 @@ impl fmt::Debug for Scope {
 }
 
 /// ` AND …` for a read that was given a scope, or none.
-pub(super) fn push_scope<'b>(
+pub(crate) fn push_scope<'b>(
     scope: &'b Option<Scope>,
     out: &mut AstPass<'_, 'b, Pg>,
     alias: &str,
@@ -186,7 +186,7 @@ pub(super) fn push_scope<'b>(
 
 /// True, or an error for a read without a scope where one is asked for: of the tables by this name in this schema, or of
 /// any audited table.
-pub(super) fn push_asked<'b>(
+pub(crate) fn push_asked<'b>(
     scope: &Option<Scope>,
     out: &mut AstPass<'_, 'b, Pg>,
     schema: Option<&'b str>,

@@ -57,6 +57,7 @@ impl RevertPlan {
         RevertPlanQuery {
             subject: self.subject(),
             locked: true,
+            scope: Some(self.scope_again()),
         }
     }
 

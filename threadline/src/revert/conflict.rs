@@ -32,7 +32,7 @@ pub enum ConflictKind {
     KeyTaken {
         /// The unique index; `None` if a row lives under this one's own key.
         constraint: Option<String>,
-        /// The key of the row that holds it.
+        /// The key of the row that holds it. Empty in a scope, unless the plan writes that row too.
         holder: RecordedRow,
     },
     /// The values before are redacted. Force: leave these columns as they are, or to their defaults in a row that comes back.
@@ -108,6 +108,15 @@ impl fmt::Display for Conflict {
             ConflictKind::KeyTaken {
                 constraint: None, ..
             } => write!(f, ": another row lives under its key ({columns})"),
+            ConflictKind::KeyTaken {
+                constraint: Some(constraint),
+                holder,
+            } if holder.is_empty() => {
+                write!(
+                    f,
+                    ": the key {constraint} ({columns}) is taken by another row"
+                )
+            }
             ConflictKind::KeyTaken {
                 constraint: Some(constraint),
                 holder,

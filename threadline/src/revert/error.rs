@@ -12,6 +12,11 @@ pub enum RevertError {
     /// Conflicts that nobody decided: those of the plan, or those that have come up since it was made.
     #[error("the revert has undecided conflicts: {}. Decide each with RevertPlan::decide, and apply again", listed(.0))]
     Undecided(Vec<Conflict>),
+    /// The plan was made in a scope, and was not given it again.
+    #[error(
+        "the plan was made in a scope, and is made again in it before it is applied: give it to RevertPlan::scope"
+    )]
+    NeedsScope,
     /// The plan has no statements.
     #[error("there is nothing to revert: the subject has no net change, or every row is skipped")]
     Nothing,

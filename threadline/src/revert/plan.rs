@@ -10,6 +10,7 @@ use super::planning::{Decisions, Planned, planned};
 use super::source::Source;
 use super::step::Step;
 use super::subject::RevertSubject;
+use crate::query::Scope;
 
 /// What would restore the values before, and what stands in the way.
 ///
@@ -17,15 +18,54 @@ use super::subject::RevertSubject;
 /// where these leave it open, what was written last is undone first.
 ///
 /// Nothing in a plan is the value of a redacted column.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct RevertPlan {
     subject: RevertSubject,
+    /// For a plan that was made in one.
+    scope: Option<Scope>,
     source: Source,
     decisions: Decisions,
     planned: Planned,
 }
 
+/// Of what they do, whatever scope they were given since.
+impl PartialEq for RevertPlan {
+    fn eq(&self, other: &Self) -> bool {
+        self.subject == other.subject
+            && self.source == other.source
+            && self.decisions == other.decisions
+            && self.planned == other.planned
+    }
+}
+
 impl RevertPlan {
+    /// The scope that the plan was made in, which applying it needs: the plan is made again then.
+    ///
+    /// Another scope may not widen the plan: what has other statements is stale.
+    ///
+    /// ```
+    /// use diesel::{connection::LoadConnection, pg::Pg};
+    /// use threadline::{AuditContext, RevertError, RevertPlan, Reverted, Scope};
+    ///
+    /// fn apply(
+    ///     conn: &mut impl LoadConnection<Backend = Pg>,
+    ///     plan: RevertPlan,
+    ///     context: &AuditContext,
+    /// ) -> Result<Reverted, RevertError> {
+    ///     plan.scope(Scope::field("tenant_id", 7)).apply(conn, context)
+    /// }
+    /// ```
+    #[must_use]
+    pub fn scope(mut self, scope: Scope) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
+    /// The scope to make the plan again in. One that was made without a scope was allowed to be.
+    pub(super) fn scope_again(&self) -> Scope {
+        self.scope.clone().unwrap_or_else(Scope::unscoped)
+    }
+
     /// What is reverted.
     #[must_use]
     pub fn subject(&self) -> RevertSubject {
@@ -146,6 +186,9 @@ impl RevertPlan {
 
     /// Whether it may be applied.
     pub(super) fn check(&self) -> Result<(), RevertError> {
+        if self.source.scoped && self.scope.is_none() {
+            return Err(RevertError::NeedsScope);
+        }
         let undecided: Vec<_> = self.undecided().cloned().collect();
         if !undecided.is_empty() {
             return Err(RevertError::Undecided(undecided));
@@ -161,6 +204,7 @@ impl RevertPlan {
         let renewed = Self {
             planned: planned(&now.source, &self.decisions),
             decisions: self.decisions.clone(),
+            scope: self.scope.clone(),
             ..now
         };
         renewed.check()?;
@@ -183,6 +227,7 @@ impl Queryable<Json, Pg> for RevertPlan {
         let decisions = Vec::new();
         Ok(Self {
             subject,
+            scope: None,
             planned: planned(&source, &decisions),
             decisions,
             source,

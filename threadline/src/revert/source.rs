@@ -14,6 +14,9 @@ use crate::query::{RecordedRow, Redactions};
 pub struct Source {
     pub(super) transaction_id: Option<uuid::Uuid>,
     pub(super) change_id: Option<i64>,
+    /// Whether it has only what is in a scope. Keys of rows that it doesn't have are empty then.
+    #[serde(default)]
+    pub(super) scoped: bool,
     pub(super) rows: Vec<Row>,
     pub(super) truncated: Vec<String>,
     pub(super) tables: Vec<Table>,

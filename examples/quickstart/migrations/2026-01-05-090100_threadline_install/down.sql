@@ -17,13 +17,15 @@ BEGIN
     END IF;
 END $$;
 
-DROP FUNCTION public.threadline_revert(uuid, bigint, boolean);
+DROP FUNCTION public.threadline_revert_within_v1(json, bigint[]);
+DROP FUNCTION public.threadline_revert_judged_v1(json);
+DROP FUNCTION public.threadline_revert(uuid, bigint, boolean, bigint[]);
 DROP FUNCTION public.threadline_referring(public.audit_tables, jsonb);
 DROP FUNCTION public.threadline_restorable(regclass, jsonb);
 DROP FUNCTION public.threadline_obstacles(public.audit_tables, jsonb, jsonb, text[]);
 DROP FUNCTION public.threadline_foreign_keys_v1();
 DROP FUNCTION public.threadline_since(public.audit_tables, jsonb, bigint, jsonb, jsonb);
-DROP FUNCTION public.threadline_net(uuid, bigint);
+DROP FUNCTION public.threadline_net(uuid, bigint, bigint[]);
 DROP FUNCTION public.threadline_alive(integer, bigint);
 DROP FUNCTION public.threadline_live(public.audit_tables, jsonb, boolean);
 DROP FUNCTION public.threadline_same_key_v1(text[]);

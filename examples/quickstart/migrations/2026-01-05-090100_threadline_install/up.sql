@@ -2333,12 +2333,13 @@ AS $$
     WHERE l.op <> 'delete'
 $$;
 
--- The net changes of a transaction, or of one change: for each row what it was before and after, as the log knows.
+-- The net changes of a transaction, or of one change: for each row what it was before and after, as the log knows. With
+-- `shown`, the rows of which every line is among those.
 --
 -- A trigger that writes in the middle of a statement is captured before what it reacted to, and the log's last line about a
 -- row is always right, but not the first one. So what came before is read from the line before them all; the values that
 -- the first line kept count where it is the only one, and where that line has none.
-CREATE OR REPLACE FUNCTION public.threadline_net(tx uuid, single bigint)
+CREATE OR REPLACE FUNCTION public.threadline_net(tx uuid, single bigint, shown bigint[])
 RETURNS TABLE (audited public.audit_tables, key jsonb, first_id bigint, last_id bigint, remade boolean, changed text[], before jsonb, after jsonb)
 LANGUAGE sql STABLE
 AS $$
@@ -2361,7 +2362,9 @@ AS $$
             SELECT c.table_id, a.pk, c.id, c.op FROM public.audit_changes c, public.threadline_alive(c.table_id, c.id) a(pk)
             WHERE (c.transaction_id = tx OR c.id = single) AND c.op = 'truncate') l
         JOIN public.audit_tables r ON r.id = l.table_id
-        GROUP BY 1, 2) n
+        LEFT JOIN unnest(shown) s(id) ON s.id = l.id
+        GROUP BY 1, 2
+        HAVING shown IS NULL OR count(s.id) = count(*)) n
     JOIN public.audit_tables t ON t.id = n.table_id
     JOIN public.audit_changes b ON b.id = n.first_id
     JOIN public.audit_changes a ON a.id = n.last_id
@@ -2523,8 +2526,9 @@ BEGIN
 END $$;
 
 -- What undoing a transaction, or one change, takes: the tables, the foreign keys between them, and for each row its values
--- before and after, and what stands in the way now. With `locked`, the live rows are locked first.
-CREATE OR REPLACE FUNCTION public.threadline_revert(tx uuid, single bigint, locked boolean) RETURNS json
+-- before and after, and what stands in the way now. With `locked`, the live rows are locked first. With `shown`, it is about
+-- rows that have no other lines, and each row says what a scope has to judge besides these: what it is, and what it would be.
+CREATE OR REPLACE FUNCTION public.threadline_revert(tx uuid, single bigint, locked boolean, shown bigint[]) RETURNS json
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -2540,7 +2544,7 @@ DECLARE
     undone json[] := '{}';
     involved integer[] := '{}';
 BEGIN
-    FOR net IN SELECT * FROM public.threadline_net(tx, single) LOOP
+    FOR net IN SELECT * FROM public.threadline_net(tx, single, shown) LOOP
         relation := to_regclass(format('%I.%I', (net.audited).table_schema, (net.audited).table_name));
         live := NULL;
         since := '{}';
@@ -2574,14 +2578,16 @@ BEGIN
         involved := involved || (net.audited).id;
         undone := undone || json_build_object('table_id', (net.audited).id, 'key', net.key, 'first_id', net.first_id, 'last_id', net.last_id,
             'remade', net.remade, 'changed', net.changed, 'before', net.before, 'after', net.after, 'live', live IS NOT NULL, 'since', since,
-            'taken', taken, 'orphaned', orphaned, 'referring', referring);
+            'taken', taken, 'orphaned', orphaned, 'referring', referring,
+            'judged', CASE WHEN shown IS NOT NULL THEN array_remove(ARRAY[live, target], NULL) END);
     END LOOP;
     RETURN json_build_object(
         'transaction_id', tx, 'change_id', single, 'rows', array_to_json(undone),
         -- Where there were rows that the log doesn't know.
         'truncated', (SELECT coalesce(json_agg(DISTINCT format('%s.%s', t.table_schema, t.table_name)), '[]')
                       FROM public.audit_changes c JOIN public.audit_tables t ON t.id = c.table_id
-                      WHERE (c.transaction_id = tx OR c.id = single) AND c.op = 'truncate' AND coalesce(t.horizon > c.captured_at, true)),
+                      WHERE (c.transaction_id = tx OR c.id = single) AND c.op = 'truncate' AND coalesce(t.horizon > c.captured_at, true)
+                        AND (shown IS NULL OR c.id = ANY (shown))),
         'tables', (
             SELECT coalesce(json_agg(json_build_object('id', t.id, 'schema', t.table_schema, 'name', t.table_name, 'key', t.key_columns,
                 'captured', t.installed_at IS NOT NULL, 'redacted', t.redacted, 'except', coalesce(t.rules -> 'except_columns', '[]'), 'columns', (
@@ -2600,6 +2606,55 @@ BEGIN
             JOIN public.audit_tables parent ON parent.table_schema = pn.nspname AND parent.table_name = p.relname
             WHERE child.id = ANY (involved) AND parent.id = ANY (involved)));
 END $$;
+
+-- What a scope has to judge besides the lines that are reverted, for each row of a revert by its place: what the log last
+-- knew of it, what it is, and what it would be. As changes by which it came to be so.
+CREATE OR REPLACE FUNCTION public.threadline_revert_judged_v1(revert json) RETURNS TABLE (place bigint, change public.audit_changes)
+LANGUAGE sql STABLE
+AS $$
+    SELECT r.place, jsonb_populate_record(n.line, jsonb_build_object('op', 'insert', 'changed_fields', NULL, 'changed_from', NULL, 'data_after', i.image))
+    FROM json_array_elements(revert -> 'rows') WITH ORDINALITY r(undo, place)
+    CROSS JOIN LATERAL (
+        SELECT l.line FROM unnest(public.threadline_keys((r.undo ->> 'table_id')::integer, (r.undo -> 'key')::jsonb)) k
+        CROSS JOIN LATERAL (
+            SELECT c.id, c AS line FROM public.audit_changes c
+            WHERE c.table_id = (r.undo ->> 'table_id')::integer AND c.key_hash = hashtextextended(k::text, 0) AND c.table_pk = k
+            ORDER BY c.id DESC LIMIT 1) l
+        ORDER BY l.id DESC LIMIT 1) n
+    CROSS JOIN LATERAL (
+        SELECT public.threadline_state(n.line) AS image
+        UNION ALL SELECT j::jsonb FROM json_array_elements(r.undo -> 'judged') j) i
+$$;
+
+-- A revert of the rows at these places alone. Keys of other rows are left out: who holds a unique key, and who refers.
+CREATE OR REPLACE FUNCTION public.threadline_revert_within_v1(revert json, places bigint[]) RETURNS json
+LANGUAGE sql STABLE
+AS $$
+    WITH kept AS MATERIALIZED (
+        SELECT r.place, r.undo::jsonb - 'judged' AS undo, (r.undo ->> 'table_id')::integer AS table_id, (r.undo -> 'key')::jsonb AS key
+        FROM json_array_elements(revert -> 'rows') WITH ORDINALITY r(undo, place) JOIN unnest(places) p(place) ON p.place = r.place)
+    SELECT json_build_object(
+        'transaction_id', revert -> 'transaction_id', 'change_id', revert -> 'change_id', 'scoped', true,
+        'rows', (
+            SELECT coalesce(json_agg(k.undo || jsonb_build_object(
+                'taken', (
+                    SELECT coalesce(jsonb_agg(t || jsonb_build_object('holder',
+                        CASE WHEN (k.table_id, t -> 'holder') IN (SELECT o.table_id, o.key FROM kept o) THEN t -> 'holder' ELSE '{}' END)), '[]')
+                    FROM jsonb_array_elements(k.undo -> 'taken') t),
+                'referring', (
+                    SELECT coalesce(jsonb_agg(f || jsonb_build_object('keys', (
+                        SELECT jsonb_agg(CASE WHEN ((f ->> 'table_id')::integer, e) IN (SELECT o.table_id, o.key FROM kept o) THEN e ELSE '{}' END)
+                        FROM jsonb_array_elements(f -> 'keys') e))), '[]')
+                    FROM jsonb_array_elements(k.undo -> 'referring') f)) ORDER BY k.place), '[]')
+            FROM kept k),
+        'truncated', revert -> 'truncated',
+        'tables', (
+            SELECT coalesce(json_agg(t), '[]') FROM json_array_elements(revert -> 'tables') t
+            WHERE (t ->> 'id')::integer IN (SELECT k.table_id FROM kept k)),
+        'foreign_keys', (
+            SELECT coalesce(json_agg(f), '[]') FROM json_array_elements(revert -> 'foreign_keys') f
+            WHERE (f ->> 'child')::integer IN (SELECT k.table_id FROM kept k) AND (f ->> 'parent')::integer IN (SELECT k.table_id FROM kept k)))
+$$;
 
 DO $$
 BEGIN
