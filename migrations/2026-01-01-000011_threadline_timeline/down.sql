@@ -1,7 +1,9 @@
 DROP FUNCTION public.threadline_never_v1(regclass, timestamptz);
 DROP FUNCTION public.threadline_judged_v1(public.audit_changes, regclass, jsonb);
+DROP FUNCTION public.threadline_moment_without_scope_v1(regclass[]);
 DROP FUNCTION public.threadline_without_scope_v1(regclass);
 DROP FUNCTION public.threadline_without_scope_v1(text, text);
+DROP FUNCTION public.threadline_scope_required_v1();
 DROP FUNCTION public.threadline_has_v1(public.audit_changes, text, text);
 DROP FUNCTION public.threadline_seen_v1(xid, uuid, pg_snapshot);
 DROP FUNCTION public.threadline_key_changes_v1(text, text, jsonb);

@@ -89,6 +89,11 @@ BEGIN
         WHERE public.threadline_whole(p) ->> field = value);
 END $$;
 
+-- Whether the setting asks for a scope.
+CREATE OR REPLACE FUNCTION public.threadline_scope_required_v1() RETURNS boolean
+LANGUAGE sql STABLE
+AS $$ SELECT lower(coalesce(current_setting('threadline.require_scope', true), '')) NOT IN ('', 'off', 'false', 'no', '0') $$;
+
 -- True, unless a read of these tables, or of all audited ones, has to say what may be seen: where the setting asks for it,
 -- and where row level security is in force, since it isn't on a table's history.
 CREATE OR REPLACE FUNCTION public.threadline_without_scope_v1(wanted_schema text, wanted_name text) RETURNS boolean
@@ -97,7 +102,7 @@ AS $$
 DECLARE
     secured text;
 BEGIN
-    IF lower(coalesce(current_setting('threadline.require_scope', true), '')) NOT IN ('', 'off', 'false', 'no', '0') THEN
+    IF public.threadline_scope_required_v1() THEN
         RAISE EXCEPTION 'threadline: this read needs a scope, and has none'
             USING ERRCODE = 'insufficient_privilege',
                   HINT = 'The setting threadline.require_scope is on. Give the read a scope, or say unscoped.';
@@ -122,13 +127,32 @@ CREATE OR REPLACE FUNCTION public.threadline_without_scope_v1(relation regclass)
 LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
-    IF lower(coalesce(current_setting('threadline.require_scope', true), '')) NOT IN ('', 'off', 'false', 'no', '0')
+    IF public.threadline_scope_required_v1()
         OR (SELECT c.relrowsecurity FROM pg_catalog.pg_class c WHERE c.oid = relation)
     THEN
         PERFORM public.threadline_without_scope_v1(n.nspname, c.relname)
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
     END IF;
     RETURN relation;
+END $$;
+
+-- The same for the tables of a query as of a moment, of which only the query itself can say what may be seen.
+CREATE OR REPLACE FUNCTION public.threadline_moment_without_scope_v1(relations regclass[]) RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    secured regclass;
+BEGIN
+    IF public.threadline_scope_required_v1() THEN
+        RAISE EXCEPTION E'threadline: this query as of a moment reads the history of % and has no scope, for which the setting threadline.require_scope asks\nFilter the query by what may be seen, and say so: .unscoped().',
+            array_to_string(relations, ', ') USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    SELECT c.oid INTO secured FROM pg_catalog.pg_class c WHERE c.oid = ANY (relations) AND c.relrowsecurity ORDER BY c.relname LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION E'threadline: table % is under row level security, whose policies don''t apply to its history, which this query as of a moment reads\nFilter the query by what may be seen, and say so: .unscoped().',
+            secured USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN true;
 END $$;
 
 -- The line by which a scope judges what is known of a row: a TRUNCATE says nothing of it, but the line before does.

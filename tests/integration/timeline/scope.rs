@@ -1,7 +1,7 @@
 //! C40: what a read may see, and that one which must say so does.
 
 use threadline::{
-    ActorRef, AsOf, AuditContext, Op, Scope, actor_history, actor_timeline,
+    ActorRef, AsOf, AuditContext, Op, Scope, actor_history, actor_timeline, as_of_raw,
     audit_changes_for_transaction, correlation_bundle, diff_with_history, incident_bundle,
     prelude::*, revert_transaction_plan, transaction_context,
 };
@@ -224,6 +224,10 @@ fn out_of_scope_is_indistinguishable_from_nothing() {
             AsOf::Unknown
         );
     }
+    let answers = Item::scoped(tenant("a"))
+        .as_of_many([2, 99], after)
+        .load(&mut conn);
+    assert_eq!(answers.unwrap(), [AsOf::NotYetCreated, AsOf::NotYetCreated]);
     // And what is in scope is found.
     let bundle = incident_bundle(a)
         .scope(tenant("a"))
@@ -306,6 +310,13 @@ fn typed_reads_in_a_scope() {
         .get_result(&mut conn)
         .unwrap();
     assert_eq!(b.into_row().unwrap().tenant, "b");
+    let scopes = [tenant("a"), tenant("b"), Scope::unscoped()];
+    for scope in scopes {
+        let reads = Item::scoped(scope);
+        let many = reads.clone().as_of_many([1, 2, 3], now).load(&mut conn);
+        let alone = [1, 2, 3].map(|id| reads.clone().as_of(id, now).get_result(&mut conn).unwrap());
+        assert_eq!(many.unwrap(), alone);
+    }
     assert!(
         Item::unscoped()
             .as_of(3, now)
@@ -355,12 +366,95 @@ fn refusals(db: &TestDb, id: Uuid) -> Vec<String> {
         refused(Item::changes_of(1).count().get_result::<i64>(conn)),
         refused(Item::as_of(1, now).get_result(conn)),
         refused(Item::as_of(99, now).get_result(conn)),
+        refused(Item::as_of_many([1, 99], now).load(conn)),
         refused(diff_with_history(change.id).get_result(conn)),
         refused(diff_with_history(-1).get_result(conn)),
         refused(revert_transaction_plan(id).get_result(conn)),
         refused(revert_transaction_plan(Uuid::nil()).get_result(conn)),
         refused(change.revert_plan().get_result(conn)),
     ]
+}
+
+/// Every query as of a moment, which has its own filters: without saying that they are meant to do, and with.
+fn moments(db: &TestDb) -> (Vec<String>, Vec<i64>) {
+    let conn = &mut db.auditor();
+    let now = diesel::dsl::now;
+    let ids = || items::table.select(items::id).order(items::id);
+    let joined = || {
+        let other = diesel::alias!(items as other);
+        ids().inner_join(other.on(other.field(items::id).eq(items::id)))
+    };
+    let text = || diesel::sql_query("SELECT id, tenant, name FROM items ORDER BY id");
+    let refused = vec![
+        refused(ids().as_of(now).load::<i64>(conn)),
+        refused(ids().filter(items::id.eq(99)).as_of(now).load::<i64>(conn)),
+        refused(joined().as_of(now).load::<i64>(conn)),
+        refused(Item::all_as_of(now).load(conn)),
+        refused(as_of_raw(text(), now).load::<Named>(conn)),
+    ];
+    let shown = [
+        ids().as_of(now).unscoped().load::<i64>(conn).unwrap(),
+        joined().as_of(now).unscoped().load(conn).unwrap(),
+        Item::all_as_of(now)
+            .unscoped()
+            .filter(items::tenant.eq("b"))
+            .select(items::id)
+            .load(conn)
+            .unwrap(),
+        as_of_raw(text(), now)
+            .unscoped()
+            .load(conn)
+            .unwrap()
+            .iter()
+            .map(|row: &Named| row.id)
+            .collect(),
+    ];
+    (refused, shown.concat())
+}
+
+#[derive(Debug, QueryableByName)]
+#[diesel(table_name = items)]
+struct Named {
+    id: i64,
+}
+
+#[test]
+fn queries_as_of_a_moment_ask_for_a_word() {
+    let Tenants { db, .. } = tenants();
+    let plain = items::table
+        .count()
+        .as_of(diesel::dsl::now)
+        .get_result::<i64>(&mut db.auditor());
+    assert_eq!(plain, Ok(2));
+    execute(
+        &mut db.owner(),
+        "ALTER TABLE items ENABLE ROW LEVEL SECURITY",
+    );
+    let (refused, shown) = moments(&db);
+    for refused in refused {
+        assert_eq!(
+            refused,
+            "threadline: table items is under row level security, whose policies don't apply to its history, \
+             which this query as of a moment reads\nFilter the query by what may be seen, and say so: .unscoped()."
+        );
+    }
+    assert_eq!(shown, [2, 3].repeat(4));
+    let database = db.name();
+    execute(
+        &mut db.superuser(),
+        &format!(
+            "ALTER TABLE items DISABLE ROW LEVEL SECURITY; ALTER DATABASE {database} SET threadline.require_scope = on"
+        ),
+    );
+    let (refused, shown) = moments(&db);
+    for refused in refused {
+        assert_eq!(
+            refused,
+            "threadline: this query as of a moment reads the history of items and has no scope, for which the setting \
+             threadline.require_scope asks\nFilter the query by what may be seen, and say so: .unscoped()."
+        );
+    }
+    assert_eq!(shown, [2, 3].repeat(4));
 }
 
 #[test]

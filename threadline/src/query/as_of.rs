@@ -179,7 +179,12 @@ where
             Some(_) => ") AS tl_f",
         });
         if let Some(scope) = self.hidden_by() {
-            self.push_visible(scope, &mut out)?;
+            push_visible::<M>(
+                scope,
+                &mut out,
+                |out| self.push_key(out),
+                |out| self.push_moment(out),
+            )?;
         }
         push_found::<M>(&mut out)
     }
@@ -206,36 +211,42 @@ where
     }
 
     fn hidden_by(&self) -> Option<&Scope> {
-        self.scope.as_ref().filter(|scope| !scope.is_unscoped())
+        restricting(&self.scope)
     }
+}
 
-    /// The answer `tl_a`: `tl_f` if its row is in scope, and otherwise that for a row which never was. So is the answer
-    /// where no change tells of the row, since a later one might.
-    fn push_visible<'b>(
-        &'b self,
-        scope: &'b Scope,
-        out: &mut AstPass<'_, 'b, Pg>,
-    ) -> QueryResult<()> {
-        out.push_sql(
-            " CROSS JOIN LATERAL (SELECT tl_f.outcome, tl_f.change, threadline_judged_v1(tl_f.change, ",
-        );
-        push_relation::<M>(out);
-        out.push_sql(", ");
-        self.push_key(out)?;
-        out.push_sql(
-            ") AS judged OFFSET 0) AS tl_j CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM (SELECT (tl_j.judged).*) AS tl_c \
-             WHERE tl_c.id IS NOT NULL",
-        );
-        scope.push(out, "tl_c", Judged::Row)?;
-        out.push_sql(") AS visible OFFSET 0) AS tl_v CROSS JOIN LATERAL (SELECT CASE WHEN tl_v.visible THEN tl_j.outcome ELSE threadline_never_v1(");
-        push_relation::<M>(out);
-        out.push_sql(", ");
-        self.push_moment(out)?;
-        out.push_sql(
-            ") END AS outcome, CASE WHEN tl_v.visible THEN tl_j.change END AS change) AS tl_a",
-        );
-        Ok(())
-    }
+/// A scope that hides something.
+pub(super) fn restricting(scope: &Option<Scope>) -> Option<&Scope> {
+    scope.as_ref().filter(|scope| !scope.is_unscoped())
+}
+
+/// The answer `tl_a`: `tl_f` if its row is in scope, and otherwise that for a row which never was. So is the answer where no
+/// change tells of the row, since a later one might.
+pub(super) fn push_visible<'b, M: Audited>(
+    scope: &'b Scope,
+    out: &mut AstPass<'_, 'b, Pg>,
+    push_key: impl FnOnce(&mut AstPass<'_, 'b, Pg>) -> QueryResult<()>,
+    push_moment: impl FnOnce(&mut AstPass<'_, 'b, Pg>) -> QueryResult<()>,
+) -> QueryResult<()> {
+    out.push_sql(
+        " CROSS JOIN LATERAL (SELECT tl_f.outcome, tl_f.change, threadline_judged_v1(tl_f.change, ",
+    );
+    push_relation::<M>(out);
+    out.push_sql(", ");
+    push_key(out)?;
+    out.push_sql(
+        ") AS judged OFFSET 0) AS tl_j CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM (SELECT (tl_j.judged).*) AS tl_c \
+         WHERE tl_c.id IS NOT NULL",
+    );
+    scope.push(out, "tl_c", Judged::Row)?;
+    out.push_sql(") AS visible OFFSET 0) AS tl_v CROSS JOIN LATERAL (SELECT CASE WHEN tl_v.visible THEN tl_j.outcome ELSE threadline_never_v1(");
+    push_relation::<M>(out);
+    out.push_sql(", ");
+    push_moment(out)?;
+    out.push_sql(
+        ") END AS outcome, CASE WHEN tl_v.visible THEN tl_j.change END AS change) AS tl_a",
+    );
+    Ok(())
 }
 
 /// `SELECT` what an [`AsOf`] is built of.

@@ -8,8 +8,8 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 
-use super::as_of::{AsOf, push_found, push_outcome};
-use super::table::push_relation;
+use super::as_of::{AsOf, push_found, push_outcome, push_visible, restricting};
+use super::scope::{Scope, push_asked_of};
 use crate::audited::Audited;
 
 /// A query of one [`AsOf`] for each key; see [`AuditedDsl::as_of_many`](crate::AuditedDsl::as_of_many).
@@ -17,14 +17,16 @@ use crate::audited::Audited;
 pub struct AsOfRows<M, K, T> {
     keys: Vec<K>,
     moment: T,
+    scope: Option<Scope>,
     model: PhantomData<fn() -> M>,
 }
 
 impl<M, K, T> AsOfRows<M, K, T> {
-    pub(super) fn new(keys: Vec<K>, moment: T) -> Self {
+    pub(super) fn new(keys: Vec<K>, moment: T, scope: Option<Scope>) -> Self {
         Self {
             keys,
             moment,
+            scope,
             model: PhantomData,
         }
     }
@@ -32,7 +34,7 @@ impl<M, K, T> AsOfRows<M, K, T> {
 
 impl<M, K: Clone, T: Clone> Clone for AsOfRows<M, K, T> {
     fn clone(&self) -> Self {
-        Self::new(self.keys.clone(), self.moment.clone())
+        Self::new(self.keys.clone(), self.moment.clone(), self.scope.clone())
     }
 }
 
@@ -41,6 +43,7 @@ impl<M, K: fmt::Debug, T: fmt::Debug> fmt::Debug for AsOfRows<M, K, T> {
         f.debug_struct("AsOfRows")
             .field("keys", &self.keys)
             .field("moment", &self.moment)
+            .field("scope", &self.scope)
             .finish()
     }
 }
@@ -83,13 +86,33 @@ where
         }
         // The first is there so that the list is legal without any key.
         out.push_sql(") AS tl_k (place, key) CROSS JOIN LATERAL threadline_as_of(");
-        push_relation::<M>(&mut out);
-        // A subquery, so that the moment is the same for all of them.
-        out.push_sql(", tl_k.key, (SELECT CAST(");
-        self.moment.walk_ast(out.reborrow())?;
-        out.push_sql(" AS timestamptz))) AS tl_a");
+        push_asked_of::<M>(self.scope.as_ref(), &mut out);
+        out.push_sql(", tl_k.key, ");
+        self.push_moment(&mut out)?;
+        let hidden_by = restricting(&self.scope);
+        out.push_sql(match hidden_by {
+            None => ") AS tl_a",
+            Some(_) => ") AS tl_f",
+        });
+        if let Some(scope) = hidden_by {
+            let key = |out: &mut AstPass<'_, 'b, Pg>| {
+                out.push_sql("tl_k.key");
+                Ok(())
+            };
+            push_visible::<M>(scope, &mut out, key, |out| self.push_moment(out))?;
+        }
         push_found::<M>(&mut out)?;
         out.push_sql(" WHERE tl_k.place IS NOT NULL ORDER BY tl_k.place");
+        Ok(())
+    }
+}
+
+impl<M, K, T: QueryFragment<Pg>> AsOfRows<M, K, T> {
+    fn push_moment<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        // A subquery, so that the moment is the same for all of them.
+        out.push_sql("(SELECT CAST(");
+        self.moment.walk_ast(out.reborrow())?;
+        out.push_sql(" AS timestamptz))");
         Ok(())
     }
 }

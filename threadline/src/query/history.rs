@@ -190,7 +190,7 @@ pub trait AuditedDsl: Audited + Selectable<Pg> {
         T: AsExpression<Timestamptz>,
     {
         let keys = ids.into_iter().map(IntoKey::into_key);
-        AsOfRows::new(keys.collect(), moment.as_expression())
+        AsOfRows::new(keys.collect(), moment.as_expression(), None)
     }
 
     /// All rows as they were at a moment: `table.select(Model::as_select()).as_of(moment)`, which goes by the time of commit

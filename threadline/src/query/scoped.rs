@@ -14,6 +14,7 @@ use diesel::query_dsl::methods::OrderDsl;
 use diesel::sql_types::Timestamptz;
 
 use super::as_of::AsOfRow;
+use super::as_of_many::AsOfRows;
 use super::columns;
 use super::history::Changes;
 use super::key::IntoKey;
@@ -109,6 +110,38 @@ impl<M: Audited + Selectable<Pg>> Reads<M> {
         T: AsExpression<Timestamptz>,
     {
         AsOfRow::new(id.into_key(), moment.as_expression(), Some(self.scope))
+    }
+
+    /// As [`AuditedDsl::as_of_many`](crate::AuditedDsl::as_of_many): for each id what [`as_of`](Self::as_of) answers.
+    ///
+    /// ```
+    /// # mod app {
+    /// #     diesel::table! { users (id) { id -> BigInt, tenant_id -> BigInt, } }
+    /// #     #[derive(diesel::Queryable, diesel::Selectable, threadline::Audited)]
+    /// #     #[diesel(table_name = users)]
+    /// #     pub struct User { pub id: i64, pub tenant_id: i64 }
+    /// # }
+    /// # use app::User;
+    /// use chrono::{DateTime, Utc};
+    /// use diesel::connection::LoadConnection;
+    /// use diesel::{pg::Pg, prelude::*};
+    /// use threadline::{AsOf, Scope, prelude::*};
+    ///
+    /// fn then(conn: &mut impl LoadConnection<Backend = Pg>, moment: DateTime<Utc>) -> QueryResult<Vec<AsOf<User>>> {
+    ///     User::scoped(Scope::field("tenant_id", 7)).as_of_many([42, 43], moment).load(conn)
+    /// }
+    /// ```
+    pub fn as_of_many<Id, Kind, T>(
+        self,
+        ids: impl IntoIterator<Item = Id>,
+        moment: T,
+    ) -> AsOfRows<M, Id::Expression, T::Expression>
+    where
+        Id: IntoKey<M::Key, Kind>,
+        T: AsExpression<Timestamptz>,
+    {
+        let keys = ids.into_iter().map(IntoKey::into_key);
+        AsOfRows::new(keys.collect(), moment.as_expression(), Some(self.scope))
     }
 }
 

@@ -24,6 +24,7 @@ pub struct AsOfQuery<Q, T> {
     /// A table and what fills its columns where the log has no value.
     fill: Option<(String, String)>,
     is_raw: bool,
+    is_unscoped: bool,
 }
 
 /// The name of the query that gives the moment; a table can't be called so without quotes.
@@ -36,6 +37,7 @@ impl<Q, T> AsOfQuery<Q, T> {
             moment,
             fill: None,
             is_raw: false,
+            is_unscoped: false,
         }
     }
 
@@ -55,6 +57,38 @@ impl<Q, T> AsOfQuery<Q, T> {
         }
     }
 
+    /// Everything that the query selects may be seen, on purpose: what a [`Scope`](crate::Scope) is to other reads, the
+    /// query's own filters are to this one.
+    ///
+    /// Without this, the query is refused where row level security is in force on one of its tables, since that is not in
+    /// force on the table's history, and wherever the setting `threadline.require_scope` is on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use chrono::{DateTime, Utc};
+    /// use diesel::connection::LoadConnection;
+    /// use diesel::{pg::Pg, prelude::*};
+    /// use threadline::prelude::*;
+    ///
+    /// diesel::table! { invoices (id) { id -> BigInt, tenant_id -> BigInt, } }
+    ///
+    /// fn invoices(
+    ///     conn: &mut impl LoadConnection<Backend = Pg>,
+    ///     tenant: i64,
+    ///     moment: DateTime<Utc>,
+    /// ) -> QueryResult<i64> {
+    ///     let of_tenant = invoices::table.filter(invoices::tenant_id.eq(tenant));
+    ///     of_tenant.count().as_of(moment).unscoped().get_result(conn)
+    /// }
+    /// ```
+    pub fn unscoped(self) -> Self {
+        Self {
+            is_unscoped: true,
+            ..self
+        }
+    }
+
     /// The same moment, of another query.
     pub(super) fn map<R>(self, change: impl FnOnce(Q) -> R) -> AsOfQuery<R, T> {
         AsOfQuery {
@@ -62,6 +96,7 @@ impl<Q, T> AsOfQuery<Q, T> {
             moment: self.moment,
             fill: self.fill,
             is_raw: self.is_raw,
+            is_unscoped: self.is_unscoped,
         }
     }
 }
@@ -112,10 +147,21 @@ impl<Q, T> AsOfQuery<Q, T> {
             .iter()
             .map(|name| Literal(name).to_string())
             .collect();
-        let mut tail = format!(
-            " AS timestamptz), ARRAY[{}]::text[]))",
-            functions.join(", ")
-        );
+        let mut tail = format!(" AS timestamptz), ARRAY[{}]::text[])", functions.join(", "));
+        if !self.is_unscoped {
+            // With the moment, on which all of the tables wait.
+            let relations: Vec<_> = reads
+                .tables()
+                .iter()
+                .map(|table| Literal(&table.sql()).to_string())
+                .collect();
+            let _ = write!(
+                tail,
+                " WHERE threadline_moment_without_scope_v1(ARRAY[{}]::regclass[])",
+                relations.join(", ")
+            );
+        }
+        tail.push(')');
         for (place, table) in reads.tables().iter().enumerate() {
             let fill = match &self.fill {
                 Some((filled, fill)) if *filled == table.sql() => fill,

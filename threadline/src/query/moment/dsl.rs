@@ -33,7 +33,8 @@ pub trait QueryAsOf: AsQuery + Sized {
     /// When it is loaded: an [`AsOfError`](crate::AsOfError) for a FROM that isn't recognised (a function, ONLY, a comma),
     /// and for grouping by a primary key alone. An error of the server that names the table, for one that isn't audited or
     /// isn't known as a whole at the moment, for a view, and for a row that doesn't fit the table any more; and for a
-    /// function of the application's own that could read tables as they are today.
+    /// function of the application's own that could read tables as they are today. Likewise where a scope is asked for:
+    /// see [`AsOfQuery::unscoped`].
     ///
     /// # Examples
     ///
