@@ -95,6 +95,25 @@ fn rows_out_of_scope_are_no_part_of_it() {
     );
 }
 
+/// The row is in scope, as its newest change is, but not the change that is to be reverted.
+#[test]
+fn changes_out_of_scope_are_no_part_of_it() {
+    let db = tenants();
+    let update = |actor: &str| {
+        let context = context().metadata("tenant", actor);
+        threadline::transaction(&mut db.app(), &context, |app| {
+            diesel::sql_query(format!("UPDATE docs SET name = '{actor}' WHERE id = 1")).execute(app)
+        })
+        .unwrap();
+        newest_transaction(&db)
+    };
+    let (others, own) = (update("b"), update("a"));
+    let scope = || Scope::metadata("tenant", "a");
+    assert_nothing(&db, others, &scope());
+    assert_nothing(&db, own, &scope().and(tenant("b")));
+    assert_eq!(plan_in(&db, own, scope()).steps().len(), 1);
+}
+
 #[tokio::test]
 async fn asynchronously() {
     let db = tenants();
@@ -197,6 +216,28 @@ fn keys_of_rows_in_the_way_are_not_told() {
         let seen = format!("{:?}", plan_in(&db, transaction, Scope::unscoped()));
         assert!(seen.contains(secret), "{seen}");
     }
+}
+
+#[test]
+fn a_plan_of_everything_where_a_scope_is_asked_for() {
+    let db = tenants();
+    let transaction = work(&db, "UPDATE docs SET name = name || '!'");
+    let database = db.name();
+    execute(
+        &mut db.superuser(),
+        &format!("ALTER DATABASE {database} SET threadline.require_scope = on"),
+    );
+    let unsaid = revert_transaction_plan(transaction).get_result(&mut db.reverter());
+    assert_eq!(
+        unsaid.unwrap_err().to_string(),
+        "threadline: this read needs a scope, and has none"
+    );
+    let plan = revert_transaction_plan(transaction)
+        .unscoped()
+        .get_result(&mut db.reverter())
+        .unwrap();
+    let applied = plan.apply(&mut db.reverter(), &context());
+    assert_eq!(applied.unwrap().rows, 2);
 }
 
 /// Rows that the plan writes itself are no obstacles.
