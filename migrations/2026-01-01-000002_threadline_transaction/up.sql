@@ -119,8 +119,9 @@ BEGIN
 END $$;
 
 -- Makes sure that the transaction may write to a table and is open. `known` is what threadline.open says, `command` tells
--- the writing command from others of the same statement. Returns what is known of the transaction:
---   '-'  this command is the first of the client's statement that is captured
+-- the writing command from others of the same statement, with a 'd' before it if it deletes; NULL if it isn't known. Returns
+-- what is known of the transaction:
+--   '-'  this command is the first of the client's statement that is captured, or all of them only delete
 --   '+'  it is not: a trigger or a function wrote in the middle of it, so that events may have overtaken each other
 --   '!'  the transaction may be sealed already, so that what is captured now has to seal it again
 -- That and the command are remembered in threadline.open, the statement in threadline.statement.
@@ -130,6 +131,7 @@ CREATE OR REPLACE FUNCTION public.threadline_enter_v1(
 LANGUAGE plpgsql
 AS $$
 DECLARE
+    last CONSTANT text := split_part(known, E'\x01', 2);
     state text := '-';
     mark text; -- assigned, because PERFORM costs a query
 BEGIN
@@ -145,10 +147,15 @@ BEGIN
     END IF;
     -- Something of this transaction was captured before, in the same statement.
     IF left(known, 36) = tx::text AND current_setting('threadline.statement', true) = statement_timestamp()::text THEN
-        state := '+';
+        IF substr(known, 37, 1) = '-' AND (last LIKE 'd%' AND command LIKE 'd%' OR ltrim(last, 'd') = ltrim(command, 'd')) THEN
+            -- One that also writes rows counts as such to the end.
+            command := CASE WHEN last LIKE 'd%' THEN command ELSE last END;
+        ELSE
+            state := '+';
+        END IF;
     END IF;
     mark := set_config('threadline.statement', statement_timestamp()::text, true)
-        || set_config('threadline.open', tx::text || state || setting || E'\x01' || CASE state WHEN '-' THEN coalesce(command, '') ELSE '' END, true);
+        || set_config('threadline.open', tx::text || state || setting || E'\x01' || CASE state WHEN '-' THEN coalesce(command, '?') ELSE '' END, true);
     RETURN state;
 END $$;
 

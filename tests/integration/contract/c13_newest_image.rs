@@ -251,10 +251,15 @@ fn c13_plain_statements_are_not_taken_for_nested_ones() {
     let db = TestDb::new();
     db.audited(
         "items",
-        "CREATE TABLE items (id bigint PRIMARY KEY, name text)",
+        "CREATE TABLE items (id bigint PRIMARY KEY, name text, parent_id bigint REFERENCES items ON DELETE CASCADE)",
     );
     let mut app = db.app();
+    execute(
+        &mut app,
+        "INSERT INTO items VALUES (200, 'parent', NULL), (201, 'child', 200), (202, 'grandchild', 201)",
+    );
     for statement in [
+        "DELETE FROM items WHERE id = 200",
         "INSERT INTO items VALUES (1, 'a')",
         "INSERT INTO items VALUES (1, 'b') ON CONFLICT (id) DO UPDATE SET name = 'b'",
         "WITH gone AS (DELETE FROM items WHERE id < 100 RETURNING *) INSERT INTO items SELECT id + 1, name FROM gone",
@@ -276,6 +281,60 @@ fn c13_plain_statements_are_not_taken_for_nested_ones() {
         }
         execute(&mut app, "COMMIT");
     }
+}
+
+/// PostgreSQL keeps the two commands of a version that this transaction wrote and superseded under a number of its own, which
+/// may be that of the nested command. Fails if that number is taken for the command's: `NEW.cmin` without `NEW.xmax = '0'`.
+#[test]
+fn c13_a_number_that_is_not_the_commands() {
+    let db = TestDb::new();
+    db.create(
+        "CREATE TABLE items (id bigint PRIMARY KEY, name text);
+         CREATE TABLE pairs (id int, copy int);
+         CREATE FUNCTION touch(item bigint) RETURNS void LANGUAGE sql AS $$
+             UPDATE items SET name = 'nested' WHERE id = item $$",
+    );
+    db.capture("items", ITEM);
+    let mut app = db.app();
+    execute(&mut app, "INSERT INTO items VALUES (1, 'a')");
+    for spare in 0..60 {
+        // As many numbers as rows that one command deletes and others wrote.
+        execute(&mut app, "BEGIN");
+        execute(
+            &mut app,
+            "DO $$ BEGIN FOR i IN 1..60 LOOP INSERT INTO pairs VALUES (i, 1), (i, 2); END LOOP; END $$",
+        );
+        execute(&mut app, "DELETE FROM pairs WHERE copy = 1");
+        execute(
+            &mut app,
+            &format!("DELETE FROM pairs WHERE copy = 2 AND id <= {spare}"),
+        );
+        execute(
+            &mut app,
+            &format!("UPDATE items SET name = 'outer {spare}' RETURNING touch(id)"),
+        );
+        execute(&mut app, "DELETE FROM pairs; COMMIT");
+        assert_newest_images_equal_table(&db, "items");
+    }
+}
+
+/// Fails if a nested statement that also inserts is taken for one that only deletes, as the outer one does.
+#[test]
+fn c13_a_statement_that_writes_and_deletes_in_the_middle_of_one_that_deletes() {
+    let db = TestDb::new();
+    db.create(
+        "CREATE TABLE items (id bigint PRIMARY KEY, name text);
+         CREATE FUNCTION swap(item bigint) RETURNS void LANGUAGE sql AS $$
+             WITH new AS (INSERT INTO items VALUES (item, 'nested') RETURNING id) DELETE FROM items USING new WHERE items.id = 9 $$",
+    );
+    db.capture("items", ITEM);
+    let mut app = db.app();
+    execute(&mut app, "INSERT INTO items VALUES (1, 'a'), (9, 'z')");
+    execute(
+        &mut app,
+        "DELETE FROM items WHERE id = 1 RETURNING swap(id)",
+    );
+    assert_newest_images_equal_table(&db, "items");
 }
 
 /// What was nested may be in another audited table: as the statement of the clause.

@@ -1,5 +1,5 @@
 -- threadline: capture invoices
--- fingerprint: a78379b44e63a4d3
+-- fingerprint: a19a57125e3fcac2
 -- columns: id
 -- storage: public
 
@@ -10,16 +10,17 @@ SELECT "public".threadline_capture_v1(
     rules => '{"max_value_bytes":1000000,"require_actor":"any","store_changed_from":true}',
     former_names => '{}',
     former_columns => '{}',
-    fingerprint => 'a78379b44e63a4d3',
+    fingerprint => 'a19a57125e3fcac2',
     lock_timeout => '2s',
     body => $threadline$
     before jsonb;
     after jsonb;
     changed text[];
     unchanged jsonb;
-    -- The number of a command is in the row's place for it only where the row is older than the transaction.
-    command CONSTANT text := CASE WHEN TG_OP <> 'DELETE' THEN NEW.cmin::text
-        WHEN age(OLD.xmin) > age(pg_current_xact_id()::xid) THEN OLD.cmax::text ELSE '' END;
+    -- A version's place for a command has its number only while one command of this transaction wrote it. That of a version
+    -- that was superseded is not known, and that of a deleted one only if it is older than the transaction.
+    command CONSTANT text := CASE WHEN TG_OP <> 'DELETE' THEN CASE WHEN NEW.xmax = '0' THEN NEW.cmin::text END
+        WHEN age(OLD.xmin) > age(pg_current_xact_id()::xid) THEN 'd' || OLD.cmax ELSE 'd' END;
     outcome text;
 BEGIN
     -- Few expressions: every table has a plan of each, in every connection.
