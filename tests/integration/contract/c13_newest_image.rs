@@ -184,7 +184,7 @@ fn c13_triggers_that_set_each_other_off() {
     assert_newest_images_equal_table(&db, "items");
 }
 
-/// Fails if threadline_open_v1 answers '-' instead of '!' for a transaction that it doesn't know any more.
+/// Fails if threadline_open_v1 answers false for a transaction that `known` doesn't name any more.
 #[test]
 fn c13_a_trigger_that_resets_the_session() {
     for (event, body, statement) in [
