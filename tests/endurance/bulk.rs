@@ -6,9 +6,9 @@ use diesel::prelude::*;
 use diesel::result::Error;
 use serde_json::json;
 use threadline_tests::log::{assert_newest_images_equal_table, assert_nothing_is_orphaned};
-use threadline_tests::{TestDb, execute, rows, value};
+use threadline_tests::{TestDb, execute, rows, value, wait_for};
 
-use crate::{user, wait_for};
+use crate::user;
 
 /// The rows before, which the bulk write updates, and the rows after it.
 pub const BEFORE: i64 = 1_000;

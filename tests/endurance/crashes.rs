@@ -10,10 +10,10 @@ use diesel::prelude::*;
 use scratch_postgres::ScratchPostgres;
 use serde_json::json;
 use threadline_tests::log::assert_newest_images_equal_table;
-use threadline_tests::{TestDb, cluster, rows, value};
+use threadline_tests::{TestDb, cluster, rows, value, wait_for};
 
+use crate::alone;
 use crate::bulk::{BEFORE, BULK, Bulk, kill, write_as};
-use crate::{alone, wait_for};
 
 /// Commits one write after the other until the server is gone, or enough. Returns how many it was told are committed.
 fn count_up(db: &TestDb) -> i64 {

@@ -22,8 +22,6 @@ mod serializable;
 
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use threadline::{ActorRef, AuditContext};
 
@@ -31,18 +29,6 @@ use threadline::{ActorRef, AuditContext};
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Asks again until there is an answer, for a minute.
-fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "waited a minute for {what}");
-        sleep(Duration::from_millis(5));
-    }
 }
 
 fn user(id: &str) -> AuditContext {

@@ -5,9 +5,7 @@ use std::process::{Child, Stdio};
 
 use diesel::prelude::*;
 use tempfile::TempDir;
-use threadline_tests::{TestDb, program, skip};
-
-use crate::wait_for;
+use threadline_tests::{TestDb, program, skip, wait_for};
 
 /// Transaction mode with one server connection, which all clients share. It ends when its standard input does, so that
 /// it goes with the test however that ends, and with it goes its folder.

@@ -10,11 +10,16 @@ use threadline::capture::{CapturePlan, Storage, base};
 
 use crate::mutation;
 
-/// The cluster of this test process. `max_prepared_transactions` is for the two-phase tests.
+/// The cluster of this test process. `max_prepared_transactions` is for the two-phase tests. Autovacuum comes when it likes:
+/// its transactions are open ones like any other, and what it finds out changes plans. So whoever wants either asks for it.
 pub fn postgres() -> &'static Arc<ScratchPostgres> {
     static POSTGRES: OnceLock<Arc<ScratchPostgres>> = OnceLock::new();
     POSTGRES.get_or_init(|| {
-        cluster(ScratchPostgres::builder().setting("max_prepared_transactions", "10"))
+        cluster(
+            ScratchPostgres::builder()
+                .setting("max_prepared_transactions", "10")
+                .setting("autovacuum", "off"),
+        )
     })
 }
 

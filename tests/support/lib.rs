@@ -6,10 +6,12 @@ pub mod log;
 pub mod mutation;
 mod programs;
 mod rows;
+mod wait;
 
 pub use database::{TestDb, cluster, postgres};
 pub use programs::{program, run, skip};
 pub use rows::{execute, offers, rows, try_execute, value};
+pub use wait::wait_for;
 
 /// The README's code, compiled: here, because it connects with libpq, which the library doesn't link.
 #[cfg(doctest)]

@@ -442,7 +442,10 @@ fn c13_the_appended_image_is_redacted() {
         lines(&db, "items")[2..],
         ["update 1", "update 2", "update 2", "update 2"]
     );
-    let log = rows(&mut db.auditor(), "SELECT * FROM audit_changes");
+    let log = rows(
+        &mut db.auditor(),
+        "SELECT * FROM audit_changes c ORDER BY c.id",
+    );
     assert!(
         !serde_json::to_string(&log).unwrap().contains("canary"),
         "{log:#?}"

@@ -50,7 +50,7 @@ async fn every_entry_point() {
         name: "then".to_owned(),
     };
     assert!(
-        threadline::settled(moment)
+        !threadline::settled(moment + chrono::TimeDelta::days(1))
             .get_result::<bool>(&mut conn)
             .await
             .unwrap()

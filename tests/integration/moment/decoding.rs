@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use threadline::{Audited, AuditedDsl, Definition, Level, QueryAsOf, Truncate, capture::Storage};
 use threadline_tests::{TestDb, execute, rows, value};
 
+use super::cut::wait_until_settled;
 use super::{clock, let_the_application_read_the_log};
 
 diesel::table! { people (id) { id -> BigInt, name -> Text, ssn -> Nullable<Text>, pin -> Nullable<Integer>, secret -> Text, } }
@@ -441,9 +442,5 @@ fn another_storage_schema() {
         .select(items::name)
         .as_of(moment);
     assert_eq!(query.load::<String>(&mut superuser).unwrap(), ["then"]);
-    assert!(
-        threadline::settled(moment)
-            .get_result::<bool>(&mut superuser)
-            .unwrap()
-    );
+    wait_until_settled(&mut superuser, moment);
 }

@@ -6,16 +6,16 @@ use threadline::RevertError;
 
 use super::*;
 
-/// Waits until a session waits for a lock.
+/// Waits until a session waits for the transaction of another one.
 fn wait_for_a_lock(db: &TestDb) {
     let waiting = format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND wait_event_type = 'Lock'",
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND wait_event = 'transactionid'",
         db.name()
     );
     let mut superuser = db.superuser();
-    while value(&mut superuser, &waiting) == 0 {
-        thread::yield_now();
-    }
+    threadline_tests::wait_for("a session that waits", || {
+        (value(&mut superuser, &waiting) == 1).then_some(())
+    });
 }
 
 /// A row that somebody is writing to is waited for, and then seen as it is.

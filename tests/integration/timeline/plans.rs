@@ -93,12 +93,6 @@ fn a_timeline_of_an_actor_with_very_many_transactions() {
     let many = || ActorRef::system("importer").unwrap();
     let busy = || TimelineFilter::new().actor(many());
     let of = |filter: TimelineFilter| timeline(filter).limit(5).unwrap();
-    execute(
-        &mut large().superuser(),
-        "SET session_replication_role = replica;
-         UPDATE audit_transactions SET actor_ref = '{\"type\": \"system\", \"id\": \"importer\"}' WHERE txid::text::bigint % 2 = 0 AND txid::text::bigint % 500 <> 42;
-         ANALYZE audit_transactions",
-    );
     goes_by(of(busy()), "audit_changes_time", 1001);
     goes_by(of(busy().table("others")), "audit_changes_table_time", 1001);
     pages_go_by!(actor_history(many()), "audit_transactions_actor", 25);
