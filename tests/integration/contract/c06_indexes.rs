@@ -62,9 +62,12 @@ pub fn goes_by<Q: QueryFragment<Pg> + QueryId>(query: Q, index: &str, most: u64)
     explain::goes_by(&mut large().auditor(), query, index, most);
 }
 
-/// [`explain::pages_read`] on the large log.
-pub fn pages_read<Q: QueryFragment<Pg> + QueryId>(query: Q) -> u64 {
-    explain::pages_read(&mut large().auditor(), query)
+/// [`explain::pages_read`] on the large log, by a session that has asked before: the first time it reads the catalogs, too,
+/// and how much of them depends on what else runs in the cluster.
+pub fn pages_read<Q: QueryFragment<Pg> + QueryId + Clone>(query: Q) -> u64 {
+    let mut auditor = large().auditor();
+    explain::pages_read(&mut auditor, query.clone());
+    explain::pages_read(&mut auditor, query)
 }
 
 fn sql(query: &str) -> diesel::query_builder::SqlQuery {

@@ -203,7 +203,7 @@ fn late_pages_read_no_more_than_the_first() {
             for cursor in [page.cursor.unwrap(), page.back.unwrap()] {
                 let late = pages_read(list(20).at(&cursor).unwrap());
                 assert!(
-                    late <= first + 60,
+                    late <= first + 20,
                     "{late} pages, {first} for the first: {filter} {oldest_first}"
                 );
             }
