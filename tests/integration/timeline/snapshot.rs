@@ -141,7 +141,7 @@ fn a_log_restored_beside_an_open_transaction_is_whole() {
     );
 }
 
-/// The number of the transaction that the connection has open.
+/// The number of the transaction that the connection has open, or of one that ends with the question.
 fn number(conn: &mut PgConnection) -> i64 {
     value(conn, "SELECT pg_current_xact_id()::text::bigint")
         .as_i64()
@@ -153,7 +153,7 @@ fn number(conn: &mut PgConnection) -> i64 {
 fn restored_rows_are_not_those_of_an_open_transaction_with_their_number() {
     let db = items(4);
     // In this order of their numbers, whoever else takes some meanwhile: one that stays open, so that the rows aren't known
-    // to be seen by their age; the rows' own; the one that they name.
+    // to be seen by their age; the rows' own; the one that they name; one that ends, so that snapshots list that as running.
     let mut older = db.superuser();
     execute(&mut older, "BEGIN");
     let older_id = number(&mut older);
@@ -164,6 +164,7 @@ fn restored_rows_are_not_those_of_an_open_transaction_with_their_number() {
     execute(&mut open, "BEGIN; INSERT INTO items VALUES (5)");
     let open_id = number(&mut open);
     assert!(older_id < restoring_id && restoring_id < open_id);
+    assert!(open_id < number(&mut db.superuser()));
     restore(&mut restoring, &open_id.to_string());
     execute(&mut restoring, "COMMIT");
     let mut conn = db.auditor();
