@@ -1,8 +1,10 @@
 //! What happened, across tables.
 
+mod actor;
 mod error;
 mod filter;
 mod key;
+mod row;
 mod source;
 mod text;
 
