@@ -73,8 +73,8 @@ BEGIN
     FOREACH wanted IN ARRAY tables LOOP
         met := 0;
         FOR of_actor IN EXECUTE format(
-            'SELECT (SELECT %1$s FROM public.audit_transactions t WHERE t.id = c.transaction_id)
-                 AND ($3 IS NULL OR c.op = $3) AND ($4 IS NULL OR $4 = ANY (c.changed_fields))
+            'SELECT ($3 IS NULL OR c.op = $3) AND ($4 IS NULL OR $4 = ANY (c.changed_fields))
+                 AND (SELECT %1$s FROM public.audit_transactions t WHERE t.id = c.transaction_id)
              FROM public.audit_changes c WHERE (%2$s c.captured_at) >= (%3$s $6) AND (%2$s c.captured_at) <= (%3$s $7)
              ORDER BY %4$s c.captured_at %5$s, c.id %5$s',
             is_actor, CASE WHEN wanted IS NOT NULL THEN 'c.table_id,' END, CASE WHEN wanted IS NOT NULL THEN '$5,' END,

@@ -42,21 +42,39 @@ pub fn goes_by<Q: QueryFragment<Pg> + QueryId>(
         .as_f64()
         .expect("EXPLAIN says so");
     assert!(cost < 100_000.0, "expected to cost {cost}: {plan:#}");
-    let mut nodes = vec![&plan[0]["Plan"]];
     let mut indexes = Vec::new();
-    while let Some(node) = nodes.pop() {
+    for node in steps(&plan) {
         indexes.extend(node["Index Name"].as_str());
         let scanned = node["Relation Name"].as_str().unwrap_or_default();
         assert!(
             node["Node Type"] != "Seq Scan" || scanned == "audit_tables",
             "{scanned} is read as a whole: {plan:#}"
         );
-        let read = node["Actual Rows"].as_f64().expect("it was run")
-            + node["Rows Removed by Filter"].as_f64().unwrap_or(0.0);
+        let read = rows_of(node);
         assert!(read <= most as f64, "{read} rows: {plan:#}");
-        nodes.extend(node["Plans"].as_array().into_iter().flatten());
     }
     assert!(indexes.contains(&index), "{indexes:?}: {plan:#}");
+}
+
+fn steps(plan: &Value) -> Vec<&Value> {
+    let mut found = Vec::new();
+    let mut steps = vec![&plan[0]["Plan"]];
+    while let Some(step) = steps.pop() {
+        steps.extend(step["Plans"].as_array().into_iter().flatten());
+        found.push(step);
+    }
+    found
+}
+
+fn rows_of(step: &Value) -> f64 {
+    step["Actual Rows"].as_f64().expect("it was run")
+        + step["Rows Removed by Filter"].as_f64().unwrap_or(0.0)
+}
+
+/// The most rows that any step of a query sees.
+pub fn most_rows<Q: QueryFragment<Pg> + QueryId>(conn: &mut PgConnection, query: Q) -> f64 {
+    let plan = plan(conn, query);
+    steps(&plan).into_iter().map(rows_of).fold(0.0, f64::max)
 }
 
 /// How many pages of tables and indexes a query looks at.
