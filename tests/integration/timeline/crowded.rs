@@ -181,7 +181,7 @@ fn an_actor_who_wrote_long_ago() {
     }
     let present = TimelineFilter::new().actor(ActorRef::system("present").unwrap());
     let rare = timeline(present.op(Op::Delete)).limit(20).unwrap();
-    let rows = explain::most_rows(&mut conn, rare);
+    let rows = explain::explain(&mut conn, rare).most_rows();
     assert!(rows < 13_000.0, "{rows} rows");
 }
 
