@@ -47,10 +47,10 @@ BEGIN
     END LOOP;
 END $$;
 
--- Whether a walk along the log, of the tables or of any (NULL), is likely to meet a page of an actor's changes before the actor's
--- transactions would have led to all of them. It goes some way and finds out. An actor of few transactions needs no walk;
--- with every doubling of the way, as many as a quarter of the changes that were met are few. So what is spent here is in
--- proportion to what reading takes, and whoever is told to walk isn't on the way for much longer than by the transactions.
+-- Whether a walk along the log, of each of the tables (NULL for any), meets a page of an actor's changes sooner than the actor's
+-- transactions lead to all of them. Either shows the same, so this need not be exact. It walks some way to find out: an actor
+-- with 1,000 transactions has too few for a walk, and at every doubling of the way, so has one with a quarter as many as there
+-- were changes on it. What is spent here is therefore in proportion to what the shorter way takes.
 -- Without sorts, because the planner would rather sort a table than follow an index that far.
 CREATE OR REPLACE FUNCTION public.threadline_walk_v1(
     actor_type text, actor_id text, tables integer[], wanted_op text, field text, lower_end timestamptz, upper_end timestamptz,

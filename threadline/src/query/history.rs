@@ -98,7 +98,7 @@ pub trait AuditedDsl: Audited + Selectable<Pg> {
     ///
     /// # Cost
     ///
-    /// Changes of the row that came after the moment are passed over in the index, from the newest on: 25,000 of them take about
+    /// Changes of the row that came after the moment are passed over in the index, from the newest on: 10,000 of them take about
     /// a millisecond. The index is by number, and numbers don't tell the time where a clock was set back, so it can't be entered
     /// at the moment. What was written since the last VACUUM is looked at in the table, which takes some ten times as long.
     ///

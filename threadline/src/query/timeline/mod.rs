@@ -38,8 +38,8 @@ pub(super) use source::push_tied;
 ///
 /// A walk passes over what doesn't match. `op` and `changed_field` have no index of their own, since each would make every
 /// captured change dearer: where none or few match, all of the log, of the table, or of the time between `from` and `to` is
-/// looked at, some 0.1 s for 1,000,000 changes. Optional indexes serve them; that of operations costs only the writes of those
-/// that it names.
+/// looked at, some 0.1 s for 1,000,000 changes. Optional indexes serve them. That of operations costs only the writes of those
+/// that it names; that of fields costs each captured UPDATE about a tenth of what its line takes.
 ///
 /// ```sql
 /// CREATE INDEX CONCURRENTLY audit_changes_op ON audit_changes (op, captured_at, id) WHERE op IN ('delete', 'truncate');

@@ -17,6 +17,10 @@ pub(super) const ENTRY: Ordered = Ordered {
     ..PLACE
 };
 
+/// ` AND …`: the change is one of the row of `tl_k`.
+pub(super) const OF_KEY: &str = " AND tl_c.table_id = tl_k.table_id AND tl_c.table_pk = tl_k.table_pk \
+    AND (tl_c.op <> 'truncate' OR threadline_was_there_v1(tl_k.table_id, tl_k.keys, tl_c.id))";
+
 impl TimelineFilter {
     /// A FROM item `tl_k`: the keys under which the log has the row.
     pub(super) fn push_places_of_key<'b>(
@@ -50,14 +54,5 @@ impl TimelineFilter {
         walk.push_order(out, side, &ENTRY);
         out.push_sql(") AS tl_e");
         Ok(())
-    }
-
-    /// ` AND …`: the change is one of the row of `tl_k`.
-    #[allow(clippy::unused_self, reason = "it is one of the filter's conditions")]
-    pub(super) fn push_of_key(&self, out: &mut AstPass<'_, '_, Pg>) {
-        out.push_sql(
-            " AND tl_c.table_id = tl_k.table_id AND tl_c.table_pk = tl_k.table_pk \
-             AND (tl_c.op <> 'truncate' OR threadline_was_there_v1(tl_k.table_id, tl_k.keys, tl_c.id))",
-        );
     }
 }

@@ -200,7 +200,7 @@ impl TimelineFilter {
             out.push_sql("]");
         }
         if self.key.is_some() {
-            self.push_of_key(out);
+            out.push_sql(row::OF_KEY);
         } else if (self.table.is_some() || self.schema.is_some()) && lead != Lead::Table {
             // Even where another filter leads: a table that isn't audited is an error, not an empty page.
             out.push_sql(" AND tl_c.table_id = ANY (ARRAY(SELECT ");
