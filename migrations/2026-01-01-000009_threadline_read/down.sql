@@ -7,6 +7,7 @@ DROP FUNCTION public.threadline_whole(public.audit_changes);
 DROP FUNCTION public.threadline_changes(regclass);
 DROP FUNCTION public.threadline_history(regclass, jsonb);
 DROP FUNCTION public.threadline_other_history(regclass, jsonb);
+DROP FUNCTION public.threadline_was_there_v1(integer, jsonb[], bigint);
 DROP FUNCTION public.threadline_previous(integer, jsonb[], bigint);
 DROP FUNCTION public.threadline_keys(integer, jsonb);
 DROP FUNCTION public.threadline_key(regclass, jsonb);

@@ -85,6 +85,13 @@ AS $$
     ORDER BY p.id DESC LIMIT 1
 $$;
 
+-- Whether a row was there before line `before`, as far as the log knows: only then it has a part in a TRUNCATE.
+CREATE OR REPLACE FUNCTION public.threadline_was_there_v1(relation_id integer, keys jsonb[], before bigint) RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+    SELECT EXISTS (SELECT FROM public.threadline_previous(relation_id, keys, before) p WHERE p.op IN ('insert', 'update', 'baseline'))
+$$;
+
 -- What a row's history has besides the changes under its key as it is: those under former names of its columns, and each
 -- TRUNCATE of the table while the row was alive. Opaque to the planner, which takes either for many rows.
 CREATE OR REPLACE FUNCTION public.threadline_other_history(relation regclass, key jsonb) RETURNS SETOF public.audit_changes
@@ -99,7 +106,7 @@ BEGIN
         WHERE h.table_id = relation_id AND h.key_hash = hashtextextended(k::text, 0) AND h.table_pk = k) c;
     RETURN QUERY SELECT c.* FROM public.audit_changes c
         WHERE c.table_id = relation_id AND c.key_hash = hashtextextended('{}', 0) AND c.table_pk = '{}'
-          AND EXISTS (SELECT FROM public.threadline_previous(relation_id, keys, c.id) p WHERE p.op IN ('insert', 'update', 'baseline'));
+          AND public.threadline_was_there_v1(relation_id, keys, c.id);
 END $$;
 
 -- Every change of one row; a TRUNCATE counts if the row was alive. In no order: ORDER BY id follows the row's own.
@@ -170,12 +177,23 @@ LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     audited public.audit_tables;
+    keys jsonb[];
     next_op text;
     next_at timestamptz;
 BEGIN
     SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
-    SELECT h.* INTO change FROM public.threadline_history(relation, key) h
-    WHERE h.captured_at <= moment ORDER BY h.id DESC LIMIT 1;
+    keys := public.threadline_keys(audited.id, public.threadline_key(relation, key));
+    -- The newest of the row's history by then. It may be far behind later ones, which the index has the times of, and none of
+    -- them has to be looked at; it is not looked for by time, since a clock may have been set back.
+    SELECT c.* INTO change FROM unnest(keys || '{}'::jsonb) k CROSS JOIN LATERAL (
+        SELECT c.* FROM (
+            SELECT e.id FROM public.audit_changes e
+            WHERE e.table_id = audited.id AND e.key_hash = hashtextextended(k::text, 0) AND e.captured_at <= moment
+            ORDER BY e.id DESC) e
+        JOIN public.audit_changes c ON c.id = e.id
+        WHERE c.table_pk = k AND (c.op <> 'truncate' OR public.threadline_was_there_v1(audited.id, keys, c.id))
+        ORDER BY e.id DESC LIMIT 1) c
+    ORDER BY c.id DESC LIMIT 1;
     IF EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(coalesce(change.captured_at, moment), moment, '[]')) THEN
         change := NULL;
         outcome := 'unknown';

@@ -5,7 +5,11 @@ use threadline::{
     ActorRef, Definition, TimelineFilter, actor_history, actor_timeline,
     audit_changes_for_transaction, correlation_bundle, incident_bundle, prelude::*, timeline,
 };
-use threadline_tests::{TestDb, execute, explain::goes_by, value};
+use threadline_tests::{
+    TestDb, execute,
+    explain::{goes_by, pages_read},
+    value,
+};
 use uuid::Uuid;
 
 use crate::alone;
@@ -39,7 +43,8 @@ fn million() -> TestDb {
     let mut superuser = db.superuser();
     execute(
         &mut superuser,
-        "SET session_replication_role = replica;
+        // Else VACUUM, right afterwards, doesn't dare to say that all of it is visible.
+        "SET synchronous_commit = on; SET session_replication_role = replica;
          INSERT INTO audit_transactions (id, txid, occurred_at, actor_ref, correlation_id, session_user_name)
          SELECT md5('t' || n)::uuid, n::text::xid8, '2026-01-01Z'::timestamptz + n * interval '0.1 s',
                 jsonb_build_object('type', 'user', 'id', (n % 1000)::text), 'corr-' || n / 5, 'tl_app'
@@ -76,6 +81,16 @@ fn a_million_changes_are_read_by_their_indexes() {
             goes_by(conn, Seven::history(row).limit(50), index, 50);
         }
     });
+    by("timeline of a row", "audit_changes_key", &|conn, index| {
+        for (row, most) in [(1, 25_001), (77, 200)] {
+            let filter = || TimelineFilter::new().table("table_7").key([("id", row)]);
+            let list = || timeline(filter()).limit(50).unwrap();
+            goes_by(conn, list(), index, most);
+            // Once what the session has to know of the tables is there.
+            let pages = pages_read(conn, list());
+            assert!(pages < 1_500, "{pages} pages");
+        }
+    });
     by("as-of by key", "audit_changes_key", &|conn, index| {
         for (row, most) in [(1, 25_001), (77, 50)] {
             let query = format!(
@@ -83,6 +98,11 @@ fn a_million_changes_are_read_by_their_indexes() {
                  WHERE h.captured_at <= '2026-01-01 01:00Z' ORDER BY h.id DESC LIMIT 1"
             );
             goes_by(conn, diesel::sql_query(query), index, most);
+            let query = format!(
+                "SELECT * FROM threadline_as_of('table_7', '{{\"id\": {row}}}', '2026-01-01 01:00Z')"
+            );
+            let pages = pages_read(conn, diesel::sql_query(query));
+            assert!(pages < 1_500, "{pages} pages");
         }
     });
     by(

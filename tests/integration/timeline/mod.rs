@@ -1,6 +1,8 @@
 //! Lists across tables, page by page.
 
+mod crowded;
 mod filters;
+mod one_row;
 mod pages;
 mod plans;
 mod refusals;

@@ -96,6 +96,12 @@ pub trait AuditedDsl: Audited + Selectable<Pg> {
     /// It goes by the time of writing (`captured_at`): a change counts from the moment of its statement, even where its
     /// transaction committed later.
     ///
+    /// # Cost
+    ///
+    /// Changes of the row that came after the moment are passed over in the index, from the newest on: 10,000 of them take about
+    /// a millisecond. The index is by number, and numbers don't tell the time where a clock was set back, so it can't be entered
+    /// at the moment. What was written since the last VACUUM is looked at in the table, which takes some ten times as long.
+    ///
     /// # Examples
     ///
     /// ```

@@ -1,5 +1,6 @@
 //! Where a page is in its list, in SQL.
 
+use chrono::{DateTime, Utc};
 use diesel::QueryResult;
 use diesel::pg::Pg;
 use diesel::query_builder::AstPass;
@@ -74,12 +75,23 @@ impl Walk {
     /// Whether the cursor is itself the upper end, or the lower end, of what is read. Beside another one it had better be the
     /// only one: an index scan begins at either.
     pub(super) fn ends_at_cursor(&self, side: Side, upper: bool) -> bool {
-        self.at.is_some() && self.descending(side) == upper
+        self.end(side, upper).is_some()
+    }
+
+    /// The moment of the cursor, if that is the upper end, or the lower end, of what is read.
+    pub(super) fn end(&self, side: Side, upper: bool) -> Option<&DateTime<Utc>> {
+        let cursor = self.cursor()?;
+        (self.descending(side) == upper).then_some(&cursor.position.at)
+    }
+
+    /// The order in SQL.
+    pub(super) fn direction(&self, side: Side) -> &'static str {
+        if self.descending(side) { "DESC" } else { "ASC" }
     }
 
     /// ` ORDER BY …`
     pub(super) fn push_order(&self, out: &mut AstPass<'_, '_, Pg>, side: Side, columns: &Ordered) {
-        let order = if self.descending(side) { "DESC" } else { "ASC" };
+        let order = self.direction(side);
         let Ordered {
             before, time, id, ..
         } = columns;
@@ -100,14 +112,14 @@ impl Walk {
 
     /// As many by one column, and those that equal the last of them.
     pub(super) fn push_ties(&self, out: &mut AstPass<'_, '_, Pg>, side: Side, time: &str) {
-        let order = if self.descending(side) { "DESC" } else { "ASC" };
+        let order = self.direction(side);
         let fetched = self.fetched(side);
         out.push_sql(&format!(
             " ORDER BY {time} {order} FETCH FIRST {fetched} ROWS WITH TIES"
         ));
     }
 
-    fn fetched(&self, side: Side) -> i64 {
+    pub(super) fn fetched(&self, side: Side) -> i64 {
         match side {
             Side::Ahead => self.limit + 1,
             Side::Behind => 1,
@@ -121,15 +133,22 @@ impl Walk {
         side: Side,
         columns: &Ordered,
     ) -> QueryResult<()> {
-        let Some(At { cursor, seen }) = &self.at else {
+        self.push_beyond(out, side, columns)?;
+        self.push_seen(out, columns)
+    }
+
+    /// ` AND …`: beyond the cursor. An index knows it.
+    pub(super) fn push_beyond<'b>(
+        &'b self,
+        out: &mut AstPass<'_, 'b, Pg>,
+        side: Side,
+        columns: &Ordered,
+    ) -> QueryResult<()> {
+        let Some(At { cursor, .. }) = &self.at else {
             return Ok(());
         };
         let Ordered {
-            before,
-            time,
-            id,
-            inserted_by,
-            transaction,
+            before, time, id, ..
         } = columns;
         let operator = match (self.descending(side), side) {
             (true, Side::Ahead) => "<",
@@ -148,11 +167,29 @@ impl Walk {
             EntryId::Change(id) => out.push_bind_param::<BigInt, _>(id)?,
             EntryId::Transaction(id) => out.push_bind_param::<SqlUuid, _>(id)?,
         }
+        out.push_sql(")");
+        Ok(())
+    }
+
+    /// ` AND …`: seen by the walk. Only the row knows it.
+    pub(super) fn push_seen<'b>(
+        &'b self,
+        out: &mut AstPass<'_, 'b, Pg>,
+        columns: &Ordered,
+    ) -> QueryResult<()> {
+        let Some(At { cursor, seen }) = &self.at else {
+            return Ok(());
+        };
+        let Ordered {
+            inserted_by,
+            transaction,
+            ..
+        } = columns;
         // What was inserted before every transaction that was running then is seen; only the rest is looked at closely.
         // The age of a row is that of the latest transaction with its 32 bits, so that it is right for old rows too.
         let now = "(SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint)";
         out.push_sql(&format!(
-            ") AND ((({now} - {inserted_by}::text::bigint) & 4294967295) > {now} - {} OR threadline_seen_v1({inserted_by}, {transaction}, ",
+            " AND ((({now} - {inserted_by}::text::bigint) & 4294967295) > {now} - {} OR threadline_seen_v1({inserted_by}, {transaction}, ",
             cursor.seen.oldest()
         ));
         out.push_bind_param::<Text, _>(seen)?;

@@ -1589,6 +1589,13 @@ AS $$
     ORDER BY p.id DESC LIMIT 1
 $$;
 
+-- Whether a row was there before line `before`, as far as the log knows: only then it has a part in a TRUNCATE.
+CREATE OR REPLACE FUNCTION public.threadline_was_there_v1(relation_id integer, keys jsonb[], before bigint) RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+    SELECT EXISTS (SELECT FROM public.threadline_previous(relation_id, keys, before) p WHERE p.op IN ('insert', 'update', 'baseline'))
+$$;
+
 -- What a row's history has besides the changes under its key as it is: those under former names of its columns, and each
 -- TRUNCATE of the table while the row was alive. Opaque to the planner, which takes either for many rows.
 CREATE OR REPLACE FUNCTION public.threadline_other_history(relation regclass, key jsonb) RETURNS SETOF public.audit_changes
@@ -1603,7 +1610,7 @@ BEGIN
         WHERE h.table_id = relation_id AND h.key_hash = hashtextextended(k::text, 0) AND h.table_pk = k) c;
     RETURN QUERY SELECT c.* FROM public.audit_changes c
         WHERE c.table_id = relation_id AND c.key_hash = hashtextextended('{}', 0) AND c.table_pk = '{}'
-          AND EXISTS (SELECT FROM public.threadline_previous(relation_id, keys, c.id) p WHERE p.op IN ('insert', 'update', 'baseline'));
+          AND public.threadline_was_there_v1(relation_id, keys, c.id);
 END $$;
 
 -- Every change of one row; a TRUNCATE counts if the row was alive. In no order: ORDER BY id follows the row's own.
@@ -1674,12 +1681,23 @@ LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     audited public.audit_tables;
+    keys jsonb[];
     next_op text;
     next_at timestamptz;
 BEGIN
     SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
-    SELECT h.* INTO change FROM public.threadline_history(relation, key) h
-    WHERE h.captured_at <= moment ORDER BY h.id DESC LIMIT 1;
+    keys := public.threadline_keys(audited.id, public.threadline_key(relation, key));
+    -- The newest of the row's history by then. It may be far behind later ones, which the index has the times of, and none of
+    -- them has to be looked at; it is not looked for by time, since a clock may have been set back.
+    SELECT c.* INTO change FROM unnest(keys || '{}'::jsonb) k CROSS JOIN LATERAL (
+        SELECT c.* FROM (
+            SELECT e.id FROM public.audit_changes e
+            WHERE e.table_id = audited.id AND e.key_hash = hashtextextended(k::text, 0) AND e.captured_at <= moment
+            ORDER BY e.id DESC) e
+        JOIN public.audit_changes c ON c.id = e.id
+        WHERE c.table_pk = k AND (c.op <> 'truncate' OR public.threadline_was_there_v1(audited.id, keys, c.id))
+        ORDER BY e.id DESC LIMIT 1) c
+    ORDER BY c.id DESC LIMIT 1;
     IF EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(coalesce(change.captured_at, moment), moment, '[]')) THEN
         change := NULL;
         outcome := 'unknown';
@@ -2096,9 +2114,12 @@ BEGIN
     END IF;
 END $$;
 
--- The changes of one row, as threadline_history has them. Where the table itself is gone, the key is taken as it stands.
-CREATE OR REPLACE FUNCTION public.threadline_key_changes_v1(wanted_schema text, wanted_name text, key jsonb) RETURNS SETOF bigint
-LANGUAGE plpgsql STABLE ROWS 100
+-- Where the log has the changes of one row that threadline_history shows: under the key and under those of former names of its
+-- columns, and under '{}' each TRUNCATE of its table, which counts if the row was there. Where the table itself is gone, the
+-- key is taken as it stands. ROWS, as above.
+CREATE OR REPLACE FUNCTION public.threadline_key_places_v1(wanted_schema text, wanted_name text, key jsonb)
+RETURNS TABLE (table_id integer, keys jsonb[], key_hash bigint, table_pk jsonb)
+LANGUAGE plpgsql STABLE ROWS 2
 AS $$
 DECLARE
     audited record;
@@ -2107,13 +2128,63 @@ BEGIN
         SELECT t.id, to_regclass(format('%I.%I', t.table_schema, t.table_name)) AS relation FROM public.audit_tables t
         WHERE t.id IN (SELECT public.threadline_tables_v1(wanted_schema, wanted_name))
     LOOP
-        IF audited.relation IS NOT NULL THEN
-            RETURN QUERY SELECT h.id FROM public.threadline_history(audited.relation, key) h;
-        ELSE
-            RETURN QUERY SELECT c.id FROM unnest(public.threadline_keys(audited.id, key)) k JOIN public.audit_changes c
-                ON c.table_id = audited.id AND c.key_hash = hashtextextended(k::text, 0) AND c.table_pk = k;
-        END IF;
+        keys := public.threadline_keys(audited.id,
+            CASE WHEN audited.relation IS NULL THEN key ELSE public.threadline_key(audited.relation, key) END);
+        RETURN QUERY SELECT audited.id, keys, hashtextextended(k::text, 0), k FROM unnest(keys || '{}'::jsonb) k;
     END LOOP;
+END $$;
+
+-- Whether a walk along the log, of each of the tables (NULL for any), meets a page of an actor's changes sooner than the actor's
+-- transactions lead to all of them. Either shows the same, so this need not be exact. It walks some way to find out: an actor
+-- with 1,000 transactions has too few for a walk, and at every doubling of the way, so has one with a quarter as many as there
+-- were changes on it. What is spent here is therefore in proportion to what the shorter way takes.
+-- Without sorts, because the planner would rather sort a table than follow an index that far.
+CREATE OR REPLACE FUNCTION public.threadline_walk_v1(
+    actor_type text, actor_id text, tables integer[], wanted_op text, field text, lower_end timestamptz, upper_end timestamptz,
+    direction text, page bigint
+) RETURNS boolean
+LANGUAGE plpgsql STABLE
+SET enable_sort = off SET enable_incremental_sort = off SET jit = off
+AS $$
+DECLARE
+    is_actor CONSTANT text := format('t.actor_ref ->> ''type'' = $1 AND t.actor_ref ->> ''id'' %s',
+        CASE WHEN actor_id IS NULL THEN 'IS NULL' ELSE '= $2' END);
+    few bigint := 1000;
+    many boolean;
+    reach bigint := 0;
+    on_the_way bigint := 0;
+    met bigint;
+    wanted integer;
+    of_actor boolean;
+BEGIN
+    FOREACH wanted IN ARRAY tables LOOP
+        met := 0;
+        FOR of_actor IN EXECUTE format(
+            'SELECT ($3 IS NULL OR c.op = $3) AND ($4 IS NULL OR $4 = ANY (c.changed_fields))
+                 AND (SELECT %1$s FROM public.audit_transactions t WHERE t.id = c.transaction_id)
+             FROM public.audit_changes c WHERE (%2$s c.captured_at) >= (%3$s $6) AND (%2$s c.captured_at) <= (%3$s $7)
+             ORDER BY %4$s c.captured_at %5$s, c.id %5$s',
+            is_actor, CASE WHEN wanted IS NOT NULL THEN 'c.table_id,' END, CASE WHEN wanted IS NOT NULL THEN '$5,' END,
+            CASE WHEN wanted IS NOT NULL THEN 'c.table_id ' || direction || ',' END, direction)
+            USING actor_type, actor_id, wanted_op, field, wanted, lower_end, upper_end
+        LOOP
+            IF on_the_way = reach THEN
+                EXECUTE format('SELECT count(*) > $3 FROM (SELECT FROM public.audit_transactions t WHERE %s
+                    ORDER BY t.occurred_at LIMIT $3 + 1) n', is_actor) INTO many USING actor_type, actor_id, few;
+                IF NOT many THEN
+                    RETURN false;
+                END IF;
+                few := few * 2;
+                reach := few * 4;
+            END IF;
+            on_the_way := on_the_way + 1;
+            IF of_actor THEN
+                met := met + 1;
+                EXIT WHEN met = page;
+            END IF;
+        END LOOP;
+    END LOOP;
+    RETURN true;
 END $$;
 
 -- Whether a walk of pages sees a row of the log: whether its transaction had committed at `seen`. Two things tell. The

@@ -3,16 +3,18 @@
 use diesel::QueryResult;
 use diesel::pg::Pg;
 use diesel::query_builder::AstPass;
-use diesel::sql_types::{Text, Uuid as SqlUuid};
+use diesel::sql_types::Uuid as SqlUuid;
 
 use super::filter::TimelineFilter;
+use super::row;
+use crate::capture::Literal;
 use crate::query::push::{push_actor, push_moment, push_optional_text, push_text};
 use crate::query::scope::{Scope, push_scope};
 use crate::query::walk::{Ordered, Side, Walk};
 
 /// What leads to the changes: the filter that promises the fewest. The others are looked at one change at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lead {
+pub(super) enum Lead {
     Transaction,
     Correlation,
     Request,
@@ -21,9 +23,6 @@ enum Lead {
     Table,
     Everything,
 }
-
-/// As many transactions of an actor lead to its changes faster than a walk along the log meets them.
-const FEW: u32 = 1000;
 
 /// Of the changes.
 pub(super) const PLACE: Ordered = Ordered {
@@ -65,7 +64,7 @@ impl TimelineFilter {
         }
     }
 
-    fn place_lead(&self) -> Lead {
+    pub(super) fn place_lead(&self) -> Lead {
         if self.table.is_some() || self.schema.is_some() {
             Lead::Table
         } else {
@@ -81,37 +80,13 @@ impl TimelineFilter {
         side: Side,
         out: &mut AstPass<'_, 'b, Pg>,
     ) -> QueryResult<()> {
-        let lead = self.lead();
-        if lead != Lead::Actor {
-            return self.push_changes_by(lead, walk, scope, side, out);
+        match self.lead() {
+            Lead::Actor => self.push_changes_of_actor(walk, scope, side, out),
+            lead => self.push_changes_by(lead, walk, scope, side, out),
         }
-        // The transactions of an actor lead to all of its changes, to be sorted by time. For one with very many of them
-        // that takes longer than to walk the log, where they are met often.
-        out.push_sql("(SELECT tl_c.* FROM ");
-        self.push_changes_by(Lead::Actor, walk, scope, side, out)?;
-        out.push_sql(" WHERE ");
-        self.push_few(out)?;
-        out.push_sql(" UNION ALL SELECT tl_c.* FROM ");
-        self.push_changes_by(self.place_lead(), walk, scope, side, out)?;
-        out.push_sql(" WHERE NOT ");
-        self.push_few(out)?;
-        out.push_sql(") AS tl_c");
-        Ok(())
     }
 
-    /// Whether an actor has few transactions. In the order of the index, so that it stops there.
-    fn push_few<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql(&format!(
-            "(SELECT count(*) <= {FEW} FROM (SELECT FROM audit_transactions AS tl_t WHERE true"
-        ));
-        self.push_transaction_actor("tl_t", out)?;
-        out.push_sql(&format!(
-            " ORDER BY tl_t.occurred_at LIMIT {FEW} + 1) AS tl_n)"
-        ));
-        Ok(())
-    }
-
-    fn push_changes_by<'b>(
+    pub(super) fn push_changes_by<'b>(
         &'b self,
         lead: Lead,
         walk: &'b Walk,
@@ -120,23 +95,29 @@ impl TimelineFilter {
         out: &mut AstPass<'_, 'b, Pg>,
     ) -> QueryResult<()> {
         self.push_lead(lead, out)?;
-        out.push_sql(
-            " AS tl_i CROSS JOIN LATERAL (SELECT tl_c.* FROM audit_changes AS tl_c WHERE ",
-        );
-        out.push_sql(match lead {
-            Lead::Transaction | Lead::Correlation | Lead::Request | Lead::Actor => {
-                "tl_c.transaction_id = tl_i.id"
-            }
-            Lead::Key => "tl_c.id = tl_i.id",
-            // By the ends of what is read.
-            Lead::Table | Lead::Everything => "true",
-        });
-        self.push_conditions(lead, walk, side, out)?;
+        out.push_sql(" CROSS JOIN LATERAL (SELECT tl_c.* FROM ");
+        if lead == Lead::Key {
+            self.push_entries_of_key(walk, side, out)?;
+            out.push_sql(" JOIN audit_changes AS tl_c ON tl_c.id = tl_e.id WHERE true");
+        } else {
+            out.push_sql("audit_changes AS tl_c WHERE ");
+            out.push_sql(match lead {
+                // By the ends of what is read.
+                Lead::Table | Lead::Everything => "true",
+                _ => "tl_c.transaction_id = tl_i.id",
+            });
+            self.push_window(lead, walk, side, "tl_c", out)?;
+        }
+        self.push_conditions(lead, out)?;
         let place = match lead {
             Lead::Table => &PLACE_IN_TABLE,
+            Lead::Key => &row::ENTRY,
             _ => &PLACE,
         };
-        walk.push_place(out, side, place)?;
+        if lead != Lead::Key {
+            walk.push_beyond(out, side, place)?;
+        }
+        walk.push_seen(out, place)?;
         push_scope(scope, out, "tl_c")?;
         walk.push_order(out, side, place);
         walk.push_limit(out, side);
@@ -144,6 +125,7 @@ impl TimelineFilter {
         Ok(())
     }
 
+    /// A FROM item: what leads to changes is `tl_i.id`, and where the filter has a key, where they are is `tl_k`.
     fn push_lead<'b>(&'b self, lead: Lead, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         match lead {
             Lead::Everything => out.push_sql("(SELECT)"),
@@ -152,15 +134,7 @@ impl TimelineFilter {
                 self.push_tables(out)?;
                 out.push_sql(" AS id)");
             }
-            Lead::Key => {
-                out.push_sql("(SELECT threadline_key_changes_v1(");
-                push_optional_text(out, self.schema.as_deref())?;
-                out.push_sql(", ");
-                push_optional_text(out, self.table.as_deref())?;
-                out.push_sql(", ");
-                push_optional_text(out, self.key.as_ref().map(super::key::FilterKey::json))?;
-                out.push_sql("::jsonb) AS id)");
-            }
+            Lead::Key => return self.push_places_of_key(out),
             Lead::Transaction => {
                 out.push_sql("(SELECT ");
                 out.push_bind_param::<diesel::sql_types::Nullable<SqlUuid>, _>(&self.transaction)?;
@@ -174,15 +148,21 @@ impl TimelineFilter {
                 out.push_sql(")");
             }
         }
+        out.push_sql(" AS tl_i");
+        if self.key.is_some() {
+            out.push_sql(" CROSS JOIN ");
+            self.push_places_of_key(out)?;
+        }
         Ok(())
     }
 
-    /// ` AND …` for every filter that doesn't lead.
-    fn push_conditions<'b>(
+    /// ` AND …` for the moments from which and to which `changes`, an alias, are read.
+    pub(super) fn push_window<'b>(
         &'b self,
         lead: Lead,
         walk: &Walk,
         side: Side,
+        changes: &str,
         out: &mut AstPass<'_, 'b, Pg>,
     ) -> QueryResult<()> {
         for (moment, upper, operator, never) in [
@@ -194,9 +174,9 @@ impl TimelineFilter {
             }
             match (lead, moment) {
                 (Lead::Table, _) => out.push_sql(&format!(
-                    " AND (tl_c.table_id, tl_c.captured_at) {operator} (tl_i.id, "
+                    " AND ({changes}.table_id, {changes}.captured_at) {operator} (tl_i.id, "
                 )),
-                (_, Some(_)) => out.push_sql(&format!(" AND tl_c.captured_at {operator} (")),
+                (_, Some(_)) => out.push_sql(&format!(" AND {changes}.captured_at {operator} (")),
                 (_, None) => continue,
             }
             match moment {
@@ -205,27 +185,27 @@ impl TimelineFilter {
             }
             out.push_sql(")");
         }
+        Ok(())
+    }
+
+    /// ` AND …` for every other filter that doesn't lead.
+    fn push_conditions<'b>(&'b self, lead: Lead, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         if let Some(op) = &self.op {
-            out.push_sql(" AND tl_c.op = ");
-            out.push_bind_param::<Text, _>(op)?;
+            // In the text, so that an index of rare ones serves every plan.
+            out.push_sql(&format!(" AND tl_c.op = {}", Literal(op.as_str())));
         }
         if let Some(column) = &self.changed_field {
             out.push_sql(" AND tl_c.changed_fields @> ARRAY[");
             push_optional_text(out, Some(column))?;
             out.push_sql("]");
         }
-        if self.table.is_some() || self.schema.is_some() {
+        if self.key.is_some() {
+            out.push_sql(row::OF_KEY);
+        } else if (self.table.is_some() || self.schema.is_some()) && lead != Lead::Table {
             // Even where another filter leads: a table that isn't audited is an error, not an empty page.
-            if !matches!(lead, Lead::Table | Lead::Key) {
-                out.push_sql(" AND tl_c.table_id = ANY (ARRAY(SELECT ");
-                self.push_tables(out)?;
-                out.push_sql("))");
-            }
-        }
-        if self.key.is_some() && lead != Lead::Key {
-            out.push_sql(" AND tl_c.id = ANY (ARRAY");
-            self.push_lead(Lead::Key, out)?;
-            out.push_sql(")");
+            out.push_sql(" AND tl_c.table_id = ANY (ARRAY(SELECT ");
+            self.push_tables(out)?;
+            out.push_sql("))");
         }
         if self.actor.is_some() && lead != Lead::Actor {
             // A value and no EXISTS, so that it is looked up for each change and the planner makes no join of it.
@@ -255,7 +235,7 @@ impl TimelineFilter {
         Ok(())
     }
 
-    fn push_transaction_actor<'b>(
+    pub(super) fn push_transaction_actor<'b>(
         &'b self,
         alias: &str,
         out: &mut AstPass<'_, 'b, Pg>,
