@@ -13,8 +13,11 @@ use crate::server::Server;
 use crate::variant::{PLAIN, VARIANTS};
 use crate::write::statement;
 
+/// Reads a part's instructions from a profile.
+type Part = fn(&Profile) -> f64;
+
 /// What is spent where: parts that have nothing in common.
-const PARTS: [(&str, fn(&Profile) -> f64); 7] = [
+const PARTS: [(&str, Part); 7] = [
     ("`to_jsonb` of rows", |p| p.inclusive("to_jsonb")),
     ("entries of indexes", |p| {
         p.inclusive("ExecInsertIndexTuples")
@@ -62,7 +65,7 @@ pub(crate) fn run(wanted: &[String]) -> Result<()> {
         }
         // Thousands of instructions that a variant takes over the plain one.
         let units = (long - short) as f64 * 1000.0;
-        let over = |place: usize, part: fn(&Profile) -> f64| {
+        let over = |place: usize, part: Part| {
             let one = |[short, long]: &[Profile; 2]| (part(long) - part(short)) / units;
             one(&profiles[place]) - one(&profiles[PLAIN])
         };
