@@ -1,5 +1,6 @@
 //! Prints what capture and reading cost, as markdown. It is no test: it fails on nothing but errors.
 
+mod callgrind;
 mod figures;
 mod log;
 mod machine;
@@ -8,6 +9,7 @@ mod memory;
 mod model;
 mod moment;
 mod pages;
+mod profile;
 mod read;
 mod server;
 mod size;
@@ -69,7 +71,7 @@ const PARTS: [(&str, Part); 5] = [
     ("read", read::run),
 ];
 
-const USAGE: &str = "usage: threadline-benches [--quick] [PART]...";
+const USAGE: &str = "usage: threadline-benches [--quick] [PART]... | profile [OPERATION]...";
 
 fn main() -> ExitCode {
     match run() {
@@ -82,9 +84,13 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    if let Some(("profile", operations)) = arguments.split_first().map(|(a, b)| (a.as_str(), b)) {
+        return profile::run(operations);
+    }
     let mut scale = &FULL;
     let mut wanted = Vec::new();
-    for argument in env::args().skip(1) {
+    for argument in arguments {
         match argument.as_str() {
             "--quick" => scale = &QUICK,
             part if PARTS.iter().any(|(name, _)| *name == part) => wanted.push(argument),

@@ -75,6 +75,10 @@ impl Server {
         &mut self.admin
     }
 
+    pub(crate) fn postgres(&self) -> &ScratchPostgres {
+        &self.postgres
+    }
+
     pub(crate) fn version(&self) -> u32 {
         self.postgres.version()
     }

@@ -271,3 +271,43 @@ fn c37_a_large_value_that_goes() {
     );
     assert_eq!(log[1]["changed_from"]["body"]["$threadline"], "omitted");
 }
+
+/// The quick pass over a single row gives up too. Fails without `threadline_inexact_v1` where statement.sql calls
+/// `threadline_record_v1`.
+#[test]
+fn c37_a_single_row_whose_images_do_not_show_what_changed() {
+    let (db, log) = same_log(
+        ITEMS,
+        &["items"],
+        ITEM,
+        &[
+            "INSERT INTO items VALUES (1, 'a', 1.0, '1')",
+            "UPDATE items SET tags = '\"1\"'",
+            "UPDATE items SET tags = '1', name = 'b'",
+        ],
+    );
+    assert_eq!(count(&log, "update"), 2);
+    assert_eq!(
+        log[2]["changed_fields"],
+        serde_json::json!(["name", "tags"])
+    );
+    assert_newest_images_equal_table(&db, "items");
+}
+
+/// Fails when statement.sql doesn't settle the row that lives under the key that a single row left.
+#[test]
+fn c37_single_rows_that_swap_keys() {
+    let db = captured(
+        "CREATE TABLE items (id bigint PRIMARY KEY DEFERRABLE, name text)",
+        &["items"],
+        ITEM.level(Level::Statement),
+    );
+    let mut app = db.app();
+    for statement in [
+        "INSERT INTO items VALUES (1, 'a'), (2, 'b')",
+        "BEGIN; SET CONSTRAINTS ALL DEFERRED; UPDATE items SET id = 2 WHERE name = 'a'; UPDATE items SET id = 1 WHERE name = 'b'; COMMIT",
+    ] {
+        execute(&mut app, statement);
+        assert_newest_images_equal_table(&db, "items");
+    }
+}
