@@ -1,5 +1,7 @@
 //! What PostgreSQL does to answer a query.
 
+use std::fmt::{self, Display, Formatter};
+
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -23,10 +25,65 @@ impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Explained<Q> {
 
 impl<Q> RunQueryDsl<PgConnection> for Explained<Q> {}
 
-fn plan<Q: QueryFragment<Pg> + QueryId>(conn: &mut PgConnection, query: Q) -> Value {
-    Explained(query)
+/// How a query was run.
+#[derive(Debug)]
+pub struct Plan(Value);
+
+/// Runs a query and tells how.
+pub fn explain<Q: QueryFragment<Pg> + QueryId>(conn: &mut PgConnection, query: Q) -> Plan {
+    let plan = Explained(query)
         .get_result(conn)
-        .unwrap_or_else(|error| panic!("{error}"))
+        .unwrap_or_else(|error| panic!("{error}"));
+    Plan(plan)
+}
+
+impl Plan {
+    /// The step that yields the rows.
+    #[must_use]
+    pub fn root(&self) -> &Value {
+        &self.0[0]["Plan"]
+    }
+
+    /// What was spent on compiling expressions; null if nothing.
+    #[must_use]
+    pub fn jit(&self) -> &Value {
+        &self.0[0]["JIT"]
+    }
+
+    fn nodes(&self) -> Vec<&Value> {
+        let mut nodes = vec![self.root()];
+        let mut at = 0;
+        while at < nodes.len() {
+            nodes.extend(nodes[at]["Plans"].as_array().into_iter().flatten());
+            at += 1;
+        }
+        nodes
+    }
+
+    /// The indexes that it went by.
+    #[must_use]
+    pub fn indexes(&self) -> Vec<&str> {
+        self.nodes()
+            .iter()
+            .filter_map(|node| node["Index Name"].as_str())
+            .collect()
+    }
+
+    /// The most rows that a step of it saw.
+    #[must_use]
+    pub fn most_rows(&self) -> f64 {
+        let seen = |node: &&Value| {
+            node["Actual Rows"].as_f64().expect("it was run")
+                + node["Rows Removed by Filter"].as_f64().unwrap_or(0.0)
+        };
+        self.nodes().iter().map(seen).fold(0.0, f64::max)
+    }
+}
+
+impl Display for Plan {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
 }
 
 /// The query goes by the index, reads no audit table as a whole, and no step of it sees more than `most` rows. Nor is it
@@ -37,33 +94,27 @@ pub fn goes_by<Q: QueryFragment<Pg> + QueryId>(
     index: &str,
     most: u64,
 ) {
-    let plan = plan(conn, query);
-    let cost = plan[0]["Plan"]["Total Cost"]
-        .as_f64()
-        .expect("EXPLAIN says so");
-    assert!(cost < 100_000.0, "expected to cost {cost}: {plan:#}");
-    let mut nodes = vec![&plan[0]["Plan"]];
-    let mut indexes = Vec::new();
-    while let Some(node) = nodes.pop() {
-        indexes.extend(node["Index Name"].as_str());
+    let plan = explain(conn, query);
+    let cost = plan.root()["Total Cost"].as_f64().expect("EXPLAIN says so");
+    assert!(cost < 100_000.0, "expected to cost {cost}: {plan}");
+    for node in plan.nodes() {
         let scanned = node["Relation Name"].as_str().unwrap_or_default();
         assert!(
             node["Node Type"] != "Seq Scan" || scanned == "audit_tables",
-            "{scanned} is read as a whole: {plan:#}"
+            "{scanned} is read as a whole: {plan}"
         );
-        let read = node["Actual Rows"].as_f64().expect("it was run")
-            + node["Rows Removed by Filter"].as_f64().unwrap_or(0.0);
-        assert!(read <= most as f64, "{read} rows: {plan:#}");
-        nodes.extend(node["Plans"].as_array().into_iter().flatten());
     }
-    assert!(indexes.contains(&index), "{indexes:?}: {plan:#}");
+    let seen = plan.most_rows();
+    assert!(seen <= most as f64, "{seen} rows: {plan}");
+    let indexes = plan.indexes();
+    assert!(indexes.contains(&index), "{indexes:?}: {plan}");
 }
 
 /// How many pages of tables and indexes a query looks at.
 pub fn pages_read<Q: QueryFragment<Pg> + QueryId>(conn: &mut PgConnection, query: Q) -> u64 {
-    let plan = plan(conn, query);
+    let plan = explain(conn, query);
     ["Shared Hit Blocks", "Shared Read Blocks"]
-        .map(|blocks| plan[0]["Plan"][blocks].as_u64().expect("it was run"))
+        .map(|blocks| plan.root()[blocks].as_u64().expect("it was run"))
         .iter()
         .sum()
 }

@@ -3,13 +3,9 @@
 use std::sync::OnceLock;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::Json;
-use serde_json::Value;
 use threadline::QueryAsOf;
-use threadline_tests::{TestDb, execute, rows, value};
+use threadline_tests::{TestDb, execute, explain::explain, rows, value};
 
 use super::{clock, let_the_application_read_the_log};
 
@@ -57,23 +53,6 @@ fn large() -> &'static Large {
         Large { db, recent, old }
     })
 }
-
-/// A query, explained as it is run.
-#[derive(QueryId)]
-struct Explained<Q>(Q);
-
-impl<Q> Query for Explained<Q> {
-    type SqlType = Json;
-}
-
-impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Explained<Q> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("EXPLAIN (ANALYZE, FORMAT JSON) ");
-        self.0.walk_ast(out)
-    }
-}
-
-impl<Q> RunQueryDsl<PgConnection> for Explained<Q> {}
 
 /// What a table of the log was read for in this transaction: as a whole, and rows through indexes.
 fn reads(conn: &mut PgConnection, table: &str) -> (i64, i64) {
@@ -178,10 +157,9 @@ fn the_planner_knows_how_many_rows_there_are() {
         &format!("ALTER DATABASE {} SET jit = on", large.db.name()),
     );
     for moment in [large.recent, large.old, large.recent + TimeDelta::days(1)] {
-        let query = Explained(items::table.as_of(moment));
-        let plan: Value = query.get_result(&mut large.db.auditor()).unwrap();
-        let expected = plan[0]["Plan"]["Plan Rows"].as_i64().unwrap();
-        assert!((ROWS / 3..ROWS * 3).contains(&expected), "{plan:#}");
-        assert_eq!(plan[0]["JIT"], Value::Null, "{plan:#}");
+        let plan = explain(&mut large.db.auditor(), items::table.as_of(moment));
+        let expected = plan.root()["Plan Rows"].as_i64().unwrap();
+        assert!((ROWS / 3..ROWS * 3).contains(&expected), "{plan}");
+        assert!(plan.jit().is_null(), "{plan}");
     }
 }
