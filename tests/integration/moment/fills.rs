@@ -9,7 +9,7 @@ use threadline_tests::{TestDb, execute, rows};
 use super::{clock, let_the_application_read_the_log};
 
 diesel::table! { badges (id) { id -> BigInt, code -> Integer, pin -> Integer, note -> Text, } }
-diesel::table! { doors (id) { id -> BigInt, badge_id -> BigInt, code -> Integer, } }
+diesel::table! { doors (id) { id -> BigInt, badge_id -> BigInt, code -> Integer, label -> Text, } }
 diesel::joinable!(doors -> badges (badge_id));
 diesel::allow_tables_to_appear_in_same_query!(badges, doors);
 
@@ -32,6 +32,8 @@ struct Door {
     badge_id: i64,
     #[audited(exclude, fill = 7)]
     code: i32,
+    #[audited(mask, fill = "none")]
+    label: String,
 }
 
 /// A badge and its door as they were, and both changed since.
@@ -39,7 +41,7 @@ fn badge_and_door() -> (TestDb, DateTime<Utc>) {
     let db = TestDb::new();
     db.create(
         "CREATE TABLE badges (id bigint PRIMARY KEY, code integer NOT NULL, pin integer NOT NULL, note text NOT NULL);
-         CREATE TABLE doors (id bigint PRIMARY KEY, badge_id bigint NOT NULL, code integer NOT NULL)",
+         CREATE TABLE doors (id bigint PRIMARY KEY, badge_id bigint NOT NULL, code integer NOT NULL, label text NOT NULL)",
     );
     db.capture("badges", Badge::DEFINITION);
     db.capture("doors", Door::DEFINITION);
@@ -47,7 +49,7 @@ fn badge_and_door() -> (TestDb, DateTime<Utc>) {
     let mut app = db.app();
     execute(
         &mut app,
-        "INSERT INTO badges VALUES (1, 77, 1234, 'x'); INSERT INTO doors VALUES (10, 1, 5)",
+        "INSERT INTO badges VALUES (1, 77, 1234, 'x'); INSERT INTO doors VALUES (10, 1, 5, 'front')",
     );
     let moment = clock(&mut app);
     execute(
@@ -93,18 +95,19 @@ fn a_query_is_filled_by_a_model_as_all_rows_are() {
 #[test]
 fn each_table_is_filled_by_its_own_model() {
     let (db, moment) = badge_and_door();
-    let both = badges::table
-        .inner_join(doors::table)
-        .select((badges::code, doors::code));
+    let both =
+        badges::table
+            .inner_join(doors::table)
+            .select((badges::code, doors::code, doors::label));
     let query = both.as_of(moment).filled_by::<Badge>().filled_by::<Door>();
     assert_eq!(
-        query.load::<(i32, i32)>(&mut db.auditor()).unwrap(),
-        [(0, 7)]
+        query.load::<(i32, i32, String)>(&mut db.auditor()).unwrap(),
+        [(0, 7, "none".to_owned())]
     );
     let said = refusal(
         both.as_of(moment)
             .filled_by::<Badge>()
-            .load::<(i32, i32)>(&mut db.auditor()),
+            .load::<(i32, i32, String)>(&mut db.auditor()),
     );
     assert!(said.contains("column code of table doors"), "{said}");
 }
