@@ -98,13 +98,14 @@ BEGIN
     END IF;
 END $$;
 
--- Values that rows from before a column have, as PostgreSQL remembers them until it rewrites the table.
+-- Values that rows from before a column have, as PostgreSQL remembers them until it rewrites the table: arrays of one, of any
+-- type and with its delimiter.
 CREATE OR REPLACE FUNCTION public.threadline_added_columns_v1(relation regclass, hidden text[]) RETURNS jsonb
 LANGUAGE sql STABLE
 AS $$
     SELECT coalesce(jsonb_object_agg(a.attname, CASE
-        WHEN a.atttypid = ANY ('{json,jsonb}'::regtype[]) THEN (a.attmissingval::text::text[])[1]::jsonb
-        ELSE to_jsonb((a.attmissingval::text::text[])[1]) END), '{}')
+        WHEN a.atttypid = ANY ('{json,jsonb}'::regtype[]) THEN array_to_string(a.attmissingval, '')::jsonb
+        ELSE to_jsonb(array_to_string(a.attmissingval, '')) END), '{}')
     FROM pg_catalog.pg_attribute a
     WHERE a.attrelid = relation AND a.atthasmissing AND NOT a.attisdropped AND a.attname <> ALL (hidden)
 $$;

@@ -1,3 +1,4 @@
+DROP FUNCTION public.threadline_images(jsonb, text);
 DROP FUNCTION public.threadline_decode(anyelement, regclass, jsonb, jsonb);
 DROP FUNCTION public.threadline_decode(anyelement, jsonb, jsonb);
 DROP FUNCTION public.threadline_recipe(regclass, jsonb);

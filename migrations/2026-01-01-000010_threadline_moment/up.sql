@@ -61,61 +61,52 @@ BEGIN
     RETURN audited;
 END $$;
 
--- A recorded row that is decoded with care: what can't be decoded fails the query, and says which row and why.
-CREATE OR REPLACE FUNCTION public.threadline_row(base anyelement, relation regclass, change_id bigint, data jsonb, fill jsonb) RETURNS anyelement
+-- A recorded row that is decoded with care: what can't be decoded fails the query, and says which row and why. So does a
+-- column that is asked for, can't be NULL, and has no value.
+CREATE OR REPLACE FUNCTION public.threadline_row(base anyelement, relation regclass, change_id bigint, recipe jsonb, asked text[], data jsonb) RETURNS anyelement
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     decoded record;
+    lacking text;
 BEGIN
-    SELECT d.row_image, d.problem INTO decoded FROM public.threadline_decode(base, relation, data, fill) d;
+    SELECT d.row_image, d.problem, d.absent INTO decoded FROM public.threadline_decode(base, recipe, data) d;
     IF decoded.problem IS NOT NULL THEN
         RAISE EXCEPTION E'threadline: what change % recorded of table % can''t be read as the table is today: %\nGive the column a type that holds the value, or ask for single rows: Model::as_of tells of the problem and goes on.',
             change_id, relation, decoded.problem
             USING ERRCODE = 'data_exception';
     END IF;
+    lacking := (SELECT string_agg(a, ', ') FROM unnest(decoded.absent) a WHERE a = ANY (asked));
+    IF lacking IS NOT NULL THEN
+        RAISE EXCEPTION E'threadline: column % of table % can''t be NULL, and the log has no value of it in change %\nLeave it out of the query, or give its model a fill, #[audited(fill = …)], and the query the model: .filled_by::<Model>().',
+            lacking, relation, change_id
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
     RETURN decoded.row_image;
 END $$;
 
--- How the rows of a table are decoded, as SQL over the lines of the log that the query `ids` names: what threadline_decode does, with everything
--- that is the same for all rows worked out once. Where a value was omitted, or with `careful`, threadline_decode does it.
-CREATE OR REPLACE FUNCTION public.threadline_row_query(relation regclass, audited public.audit_tables, fill jsonb, careful boolean, ids text) RETURNS text
+-- The rows of the lines of the log that the query `ids` names, as SQL. A line goes through threadline_decode itself where a
+-- value was omitted, where a column that is asked for may have none, and with `careful`.
+CREATE OR REPLACE FUNCTION public.threadline_row_query(relation regclass, audited public.audit_tables, fill jsonb, asked text[], careful boolean, ids text) RETURNS text
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     row_type CONSTANT text := format('NULL::%I.%I', audited.table_schema, audited.table_name);
-    added CONSTANT jsonb := audited.added_columns || public.threadline_added_columns_v1(relation, '{}') || coalesce(fill, '{}');
-    renamed text;
-    hidden text;
-    source text;
-    image text := 'c.data';
-BEGIN
-    source := format('SELECT c.id, %s AS data FROM (%s) n JOIN public.audit_changes c ON c.id = n.id WHERE c.op IN (''insert'', ''update'', ''baseline'') OFFSET 0',
+    recipe CONSTANT jsonb := public.threadline_recipe(relation, fill);
+    lines CONSTANT text := format('SELECT c.id, %s AS data FROM (%s) n JOIN public.audit_changes c ON c.id = n.id WHERE c.op IN (''insert'', ''update'', ''baseline'') OFFSET 0',
         CASE WHEN audited.on_change = '{}' THEN 'c.data_after'
             ELSE format('CASE WHEN c.op <> ''update'' OR c.data_after ?& %L::text[] THEN c.data_after ELSE public.threadline_whole(c) END', audited.on_change) END,
         ids);
-    SELECT string_agg(format('CASE WHEN c.data ? %1$L THEN ''{}'' %2$s ELSE ''{}'' END', f.key, (
-            SELECT string_agg(format('WHEN c.data ? %1$L THEN jsonb_build_object(%2$L, c.data -> %1$L)', n.name, f.key), ' ' ORDER BY n.place)
-            FROM jsonb_array_elements_text(f.value) WITH ORDINALITY n(name, place))), ' || ')
-        INTO renamed FROM jsonb_each(audited.former_columns) f WHERE jsonb_array_length(f.value) > 0;
-    IF renamed IS NOT NULL THEN
-        source := format('SELECT c.id, c.data || %s AS data FROM (%s) c OFFSET 0', renamed, source);
-    END IF;
-    IF added <> '{}' THEN
-        image := format('%L::jsonb || c.data', added);
-    END IF;
-    SELECT string_agg(format(' || jsonb_build_object(%1$L, CASE WHEN NOT c.data ? %1$L OR %2$L::jsonb @> (c.data -> %1$L) THEN %3$s ELSE c.data -> %1$L END)',
-            r.name, r.placeholders, coalesce(quote_literal(coalesce(fill -> r.name, r.stand_in)) || '::jsonb', 'NULL')), '')
-        INTO hidden
-    FROM (SELECT e.key AS name, e.value AS placeholders, CASE
-            WHEN a.attnotnull AND a.atttypid IN ('text'::regtype, 'varchar'::regtype) AND a.atttypmod = -1
-            THEN to_jsonb(coalesce(e.value ->> 0, '[REDACTED]')) END AS stand_in
-        FROM jsonb_each(audited.redacted) e
-        JOIN pg_catalog.pg_attribute a ON a.attrelid = relation AND a.attname = e.key AND a.attnum > 0 AND NOT a.attisdropped) r;
-    image := concat(image, hidden);
-    RETURN format('SELECT (c.r).* FROM (SELECT CASE WHEN %6$s
-        THEN public.threadline_row(%1$s, %2$L::regclass, c.id, c.data, %3$L) ELSE jsonb_populate_record(%1$s, %4$s) END AS r FROM (%5$s) c OFFSET 0) c',
-        row_type, format('%I.%I', audited.table_schema, audited.table_name), fill, image, source, CASE WHEN careful THEN 'true' ELSE 'jsonb_path_exists(c.data, ''$.*."$threadline"'')' END);
+    lacking CONSTANT text := (
+        SELECT string_agg(format(' OR c.image ->> %L IS NULL', r), '')
+        FROM jsonb_object_keys(recipe -> 'redacted') r
+        WHERE r = ANY (asked) AND recipe -> 'nothing' ? r
+          AND NOT coalesce(recipe -> 'placeholder' ? r, false) AND NOT coalesce(recipe -> 'fill' ? r, false));
+BEGIN
+    RETURN format('SELECT (c.r).* FROM (SELECT CASE WHEN %1$s
+        THEN public.threadline_row(%2$s, %3$L::regclass, c.id, %4$L, %5$L, c.data) ELSE jsonb_populate_record(%2$s, c.image) END AS r FROM (%6$s) c OFFSET 0) c',
+        CASE WHEN careful THEN 'true' ELSE concat('jsonb_path_exists(c.data, ''$.*."$threadline"'')', lacking) END,
+        row_type, format('%I.%I', audited.table_schema, audited.table_name), recipe, asked, public.threadline_images(recipe, lines));
 END $$;
 
 -- How many rows a table has, about: for the planner, which can't look into threadline_moment.
@@ -131,7 +122,7 @@ $$;
 --   for each key the newest line of the log, and its row if it has one.
 -- The table itself is only read where it has what the log has: with rights on it and without row level security, and not
 -- where some columns are kept out of the log or changes of them alone are not recorded.
-CREATE OR REPLACE FUNCTION public.threadline_moment_query(relation regclass, moment timestamptz, fill jsonb DEFAULT '{}', careful boolean DEFAULT false) RETURNS text
+CREATE OR REPLACE FUNCTION public.threadline_moment_query(relation regclass, moment timestamptz, fill jsonb DEFAULT '{}', asked text[] DEFAULT '{}', careful boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
@@ -180,7 +171,7 @@ BEGIN
         RETURN format('SELECT %s FROM %s%I.%I t WHERE (%s) NOT IN (SELECT %s FROM (%s) c) UNION ALL %s',
             live_columns, CASE (SELECT c.relkind FROM pg_catalog.pg_class c WHERE c.oid = relation) WHEN 'p' THEN '' ELSE 'ONLY ' END,
             audited.table_schema, audited.table_name, live_key, logged_key, changed,
-            public.threadline_row_query(relation, audited, fill, careful, format('SELECT l.id FROM (SELECT DISTINCT c.table_pk FROM (%s) c) k
+            public.threadline_row_query(relation, audited, fill, asked, careful, format('SELECT l.id FROM (SELECT DISTINCT c.table_pk FROM (%s) c) k
                 CROSS JOIN LATERAL (SELECT c.id FROM public.audit_changes c WHERE %s AND c.key_hash = hashtextextended(k.table_pk::text, 0)
                     AND c.table_pk = k.table_pk ORDER BY c.id DESC LIMIT 1) l', changed, counted)));
     END IF;
@@ -190,22 +181,23 @@ BEGIN
         INTO logged_key
     FROM jsonb_each(audited.former_columns) f, jsonb_array_elements_text(f.value) n(name)
     WHERE f.key = ANY (audited.key_columns);
-    RETURN public.threadline_row_query(relation, audited, fill, careful, format('SELECT max(c.id) AS id FROM public.audit_changes c WHERE %s GROUP BY %s', counted, coalesce(logged_key, 'c.table_pk')));
+    RETURN public.threadline_row_query(relation, audited, fill, asked, careful, format('SELECT max(c.id) AS id FROM public.audit_changes c WHERE %s GROUP BY %s', counted, coalesce(logged_key, 'c.table_pk')));
 END $$;
 
--- The rows of a table as of a moment, by the time of commit. Without JIT, which takes longer than it saves; a line of the log
+-- The rows of a table as of a moment, by the time of commit. A NOT NULL column that the log has no value for is NULL, or an error
+-- if it is one of those `asked` for: a condition on it would not hold where it should. Without JIT, which takes longer than it saves; a line of the log
 -- is found by its id, not by reading all of it.
-CREATE OR REPLACE FUNCTION public.threadline_moment(base anyelement, relation regclass, moment timestamptz, fill jsonb DEFAULT '{}') RETURNS SETOF anyelement
+CREATE OR REPLACE FUNCTION public.threadline_moment(base anyelement, relation regclass, moment timestamptz, fill jsonb DEFAULT '{}', asked text[] DEFAULT '{}') RETURNS SETOF anyelement
 LANGUAGE plpgsql STABLE ROWS 200
 SET jit = off SET enable_hashjoin = off SET enable_mergejoin = off
 SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601' SET lc_monetary = 'C'
 SET extra_float_digits = 1 SET bytea_output = 'hex' SET array_nulls = 'on' SET xmloption = 'content'
 AS $$
 BEGIN
-    RETURN QUERY EXECUTE public.threadline_moment_query(relation, moment, fill);
+    RETURN QUERY EXECUTE public.threadline_moment_query(relation, moment, fill, asked);
 EXCEPTION WHEN data_exception OR integrity_constraint_violation THEN
     -- A row that can't be decoded: which, and why?
-    EXECUTE format('SELECT count(q) FROM (%s) q', public.threadline_moment_query(relation, moment, fill, true));
+    EXECUTE format('SELECT count(q) FROM (%s) q', public.threadline_moment_query(relation, moment, fill, asked, true));
     RAISE;
 END $$;
 

@@ -4,7 +4,7 @@ DROP FUNCTION public.threadline_moment_without_scope_v1(regclass[]);
 DROP FUNCTION public.threadline_without_scope_v1(regclass);
 DROP FUNCTION public.threadline_without_scope_v1(text, text);
 DROP FUNCTION public.threadline_scope_required_v1();
-DROP FUNCTION public.threadline_has_v1(public.audit_changes, text, text);
+DROP FUNCTION public.threadline_had_or_has_v1(public.audit_changes, text, text);
 DROP FUNCTION public.threadline_seen_v1(xid, uuid, pg_snapshot);
 DROP FUNCTION public.threadline_walk_v1(text, text, integer[], text, text, timestamptz, timestamptz, text, bigint);
 DROP FUNCTION public.threadline_key_places_v1(text, text, jsonb);

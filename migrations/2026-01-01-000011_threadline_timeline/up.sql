@@ -123,7 +123,7 @@ BEGIN
 END $$;
 
 -- Whether a row's column had this value before a change or has it after; false where the log can't tell.
-CREATE OR REPLACE FUNCTION public.threadline_has_v1(change public.audit_changes, field text, value text) RETURNS boolean
+CREATE OR REPLACE FUNCTION public.threadline_had_or_has_v1(change public.audit_changes, field text, value text) RETURNS boolean
 LANGUAGE plpgsql STABLE
 AS $$
 BEGIN

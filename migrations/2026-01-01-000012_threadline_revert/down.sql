@@ -31,7 +31,7 @@ DROP FUNCTION public.threadline_live(public.audit_tables, jsonb, boolean);
 DROP FUNCTION public.threadline_same_key_v1(text[]);
 DROP FUNCTION public.threadline_named(jsonb, jsonb);
 DROP FUNCTION public.threadline_record_of(anyelement, jsonb);
-DROP FUNCTION public.threadline_has(jsonb, jsonb[]);
+DROP FUNCTION public.threadline_holds_one_of(jsonb, jsonb[]);
 DROP FUNCTION public.threadline_values(regclass, text, anyelement);
 DROP FUNCTION public.threadline_names(regclass, text);
 DROP FUNCTION public.threadline_earlier(public.audit_changes);

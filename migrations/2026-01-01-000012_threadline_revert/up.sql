@@ -55,7 +55,7 @@ BEGIN
 END $$;
 
 -- Whether a recorded row has one of these fields with exactly its value.
-CREATE OR REPLACE FUNCTION public.threadline_has(recorded jsonb, fields jsonb[]) RETURNS boolean
+CREATE OR REPLACE FUNCTION public.threadline_holds_one_of(recorded jsonb, fields jsonb[]) RETURNS boolean
 LANGUAGE sql IMMUTABLE
 AS $$ SELECT EXISTS (SELECT FROM unnest(fields) f, jsonb_each(f) e WHERE recorded -> e.key = e.value) $$;
 

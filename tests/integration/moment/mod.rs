@@ -3,6 +3,8 @@
 mod asynchronous;
 mod cut;
 mod decoding;
+mod evolution;
+mod fills;
 mod many;
 mod plans;
 mod property;

@@ -59,7 +59,7 @@ fn as_of() {
     let query = Invoice::as_of(7, moment);
     insta::assert_snapshot!(lines(&query), @r#"
 SELECT tl_a.outcome, (tl_a.change).id, (tl_a.change).transaction_id, (tl_a.change).captured_at, tl_r.redacted, tl_r.problem, tl_a.outcome = 'found', tl_r.absent, "invoices"."id", "invoices"."note"
-FROM threadline_as_of(threadline_without_scope_v1('"billing"."invoices"'::regclass), jsonb_build_object('id', $1), CAST($2 AS timestamptz)) AS tl_a
+FROM threadline_as_of(threadline_without_scope_v1('"billing"."invoices"'::regclass), jsonb_build_object('id', $1), (SELECT CAST($2 AS timestamptz))) AS tl_a
 CROSS JOIN LATERAL threadline_decode(NULL::"billing"."invoices", (SELECT threadline_recipe('"billing"."invoices"'::regclass,  E'{"note":"it''s \\"gone\\""}'::jsonb)), CASE WHEN tl_a.outcome = 'found' THEN threadline_whole(tl_a.change) END) AS tl_r
 CROSS JOIN LATERAL (SELECT (tl_r.row_image).*) AS "invoices"
 -- binds: [7, 2026-03-15T10:30:00Z]

@@ -109,7 +109,7 @@ pub(super) fn push_in_scope<'b>(
     out: &mut AstPass<'_, 'b, Pg>,
     transaction: &str,
 ) -> QueryResult<()> {
-    if scope.as_ref().is_none_or(Scope::is_unscoped) {
+    if Scope::restricting(scope).is_none() {
         return Ok(());
     }
     out.push_sql(&format!(

@@ -10,7 +10,7 @@ use diesel::query_builder::QueryId;
 pub struct Answer<T>(PhantomData<fn() -> T>);
 
 impl<T> Answer<T> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(PhantomData)
     }
 }
@@ -34,15 +34,15 @@ impl<T: AnswerRow> Expression for Answer<T> {
 macro_rules! selectable {
     (@ [$($generic:tt)*] $answer:ty) => {
         impl<$($generic)*> diesel::Selectable<diesel::pg::Pg> for $answer {
-            type SelectExpression = $crate::query::answer::Answer<Self>;
+            type SelectExpression = $crate::query::Answer<Self>;
 
             fn construct_selection() -> Self::SelectExpression {
-                $crate::query::answer::Answer::new()
+                $crate::query::Answer::new()
             }
         }
     };
     ($answer:ty) => {
-        $crate::query::answer::selectable!(@ [] $answer);
+        $crate::query::selectable!(@ [] $answer);
     };
 }
-pub(super) use selectable;
+pub(crate) use selectable;

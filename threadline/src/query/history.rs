@@ -8,8 +8,7 @@ use diesel::prelude::*;
 use diesel::query_dsl::methods::{OrderDsl, SelectDsl};
 use diesel::sql_types::Timestamptz;
 
-use super::as_of::AsOfRow;
-use super::as_of_many::AsOfRows;
+use super::as_of_rows::{AsOfKeys, AsOfRow, AsOfRows, ManyKeys, OneKey};
 use super::columns;
 use super::key::IntoKey;
 use super::moment::AsOfQuery;
@@ -129,7 +128,7 @@ pub trait AuditedDsl: Audited + Selectable<Pg> {
         Id: IntoKey<Self::Key, Kind>,
         T: AsExpression<Timestamptz>,
     {
-        AsOfRow::new(id.into_key(), moment.as_expression(), None)
+        AsOfKeys::new(OneKey(id.into_key()), moment.as_expression(), None)
     }
 
     /// The same reads, of what is in a scope. A table under row level security is read by these alone, or by
@@ -196,7 +195,7 @@ pub trait AuditedDsl: Audited + Selectable<Pg> {
         T: AsExpression<Timestamptz>,
     {
         let keys = ids.into_iter().map(IntoKey::into_key);
-        AsOfRows::new(keys.collect(), moment.as_expression(), None)
+        AsOfKeys::new(ManyKeys(keys.collect()), moment.as_expression(), None)
     }
 
     /// All rows as they were at a moment: `table.select(Model::as_select()).as_of(moment)`, which goes by the time of commit
@@ -231,7 +230,7 @@ pub trait AuditedDsl: Audited + Selectable<Pg> {
         T: AsExpression<Timestamptz>,
     {
         let all = SelectDsl::select(Self::Table::default(), Self::as_select());
-        AsOfQuery::new(all, moment.as_expression()).filled::<Self>()
+        AsOfQuery::new(all, moment.as_expression()).filled_by::<Self>()
     }
 }
 

@@ -114,8 +114,7 @@ impl<L: Listing> List<L> {
 
     fn fingerprint(&self) -> u64 {
         // A list that was asked for without a scope may be followed by one that is unscoped.
-        let unscoped = self.scope.as_ref().is_none_or(Scope::is_unscoped);
-        let scope = self.scope.as_ref().filter(|_| !unscoped);
+        let scope = Scope::restricting(&self.scope);
         let order = self.walk.oldest_first;
         fingerprint(&format!("{:?} {order} {scope:?}", self.listing))
     }

@@ -3,7 +3,7 @@
 mod actor_history;
 mod answer;
 mod as_of;
-mod as_of_many;
+mod as_of_rows;
 mod change;
 mod columns;
 mod entry;
@@ -27,9 +27,10 @@ mod walk;
 mod where_changed;
 
 pub use actor_history::{ActorHistory, actor_history};
+pub(crate) use answer::selectable;
 pub use answer::{Answer, AnswerRow};
-pub use as_of::{AsOf, AsOfRow, AsOfSelection, AsOfSql, Origin};
-pub use as_of_many::AsOfRows;
+pub use as_of::{AsOf, AsOfSql, Origin};
+pub use as_of_rows::{AsOfKeys, AsOfRow, AsOfRows, Keys, ManyKeys, OneKey};
 pub use change::{Change, ChangeTransaction, Snapshot};
 pub use entry::{
     ActionRecord, AuditAction, AuditChange, AuditTransaction, ChangeCount, ChangeRecord,

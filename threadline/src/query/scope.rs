@@ -106,8 +106,13 @@ impl Scope {
         }
     }
 
-    pub(crate) fn is_unscoped(&self) -> bool {
+    fn is_unscoped(&self) -> bool {
         matches!(self.0, Rule::Unscoped)
+    }
+
+    /// A scope that hides something.
+    pub(crate) fn restricting(scope: &Option<Self>) -> Option<&Self> {
+        scope.as_ref().filter(|scope| !scope.is_unscoped())
     }
 
     /// ` AND …` that the change `alias`, a row of `audit_changes`, is in scope.
@@ -121,7 +126,7 @@ impl Scope {
             Rule::Unscoped => {}
             Rule::Field { column, value } => {
                 out.push_sql(&match judged {
-                    Judged::Change => format!(" AND threadline_has_v1({alias}, "),
+                    Judged::Change => format!(" AND threadline_had_or_has_v1({alias}, "),
                     Judged::Row => format!(" AND threadline_state({alias}) ->> ("),
                 });
                 push_optional_text(out, Some(column))?;

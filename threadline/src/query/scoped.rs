@@ -13,8 +13,7 @@ use diesel::query_builder::{AstPass, QueryId};
 use diesel::query_dsl::methods::OrderDsl;
 use diesel::sql_types::Timestamptz;
 
-use super::as_of::AsOfRow;
-use super::as_of_many::AsOfRows;
+use super::as_of_rows::{AsOfKeys, AsOfRow, AsOfRows, ManyKeys, OneKey};
 use super::columns;
 use super::history::Changes;
 use super::key::IntoKey;
@@ -109,7 +108,11 @@ impl<M: Audited + Selectable<Pg>> Reads<M> {
         Id: IntoKey<M::Key, Kind>,
         T: AsExpression<Timestamptz>,
     {
-        AsOfRow::new(id.into_key(), moment.as_expression(), Some(self.scope))
+        AsOfKeys::new(
+            OneKey(id.into_key()),
+            moment.as_expression(),
+            Some(self.scope),
+        )
     }
 
     /// As [`AuditedDsl::as_of_many`](crate::AuditedDsl::as_of_many): for each id what [`as_of`](Self::as_of) answers.
@@ -141,7 +144,11 @@ impl<M: Audited + Selectable<Pg>> Reads<M> {
         T: AsExpression<Timestamptz>,
     {
         let keys = ids.into_iter().map(IntoKey::into_key);
-        AsOfRows::new(keys.collect(), moment.as_expression(), Some(self.scope))
+        AsOfKeys::new(
+            ManyKeys(keys.collect()),
+            moment.as_expression(),
+            Some(self.scope),
+        )
     }
 }
 

@@ -21,6 +21,6 @@ pub use apply::Reverted;
 pub use conflict::{Conflict, ConflictKind, Decision};
 pub use error::{DecisionError, RevertError};
 pub use plan::RevertPlan;
-pub use query::{RevertPlanQuery, RevertSelection, revert_transaction_plan};
+pub use query::{RevertPlanQuery, revert_transaction_plan};
 pub use step::{Step, StepKind};
 pub use subject::{REVERT_ACTION, RevertSubject};

@@ -1,7 +1,6 @@
 //! Queries of plans.
 
 use diesel::dsl::AsSelect;
-use diesel::expression::ValidGrouping;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -9,7 +8,7 @@ use diesel::sql_types::{BigInt, Json, Uuid as SqlUuid};
 
 use super::plan::RevertPlan;
 use super::subject::RevertSubject;
-use crate::query::{Change, Scope, push_asked, push_scope};
+use crate::query::{AnswerRow, Change, Scope, push_asked, push_scope, selectable};
 
 /// A query of exactly one [`RevertPlan`]; see [`revert_transaction_plan`].
 #[derive(Debug, Clone)]
@@ -155,25 +154,11 @@ impl QueryId for RevertPlanQuery {
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-/// The selection of a [`RevertPlan`]; only its type matters.
-#[derive(Debug, Clone, Copy, QueryId)]
-pub struct RevertSelection;
-
-impl Expression for RevertSelection {
-    type SqlType = Json;
+impl AnswerRow for RevertPlan {
+    type Sql = Json;
 }
 
-impl ValidGrouping<()> for RevertSelection {
-    type IsAggregate = diesel::expression::is_aggregate::No;
-}
-
-impl Selectable<Pg> for RevertPlan {
-    type SelectExpression = RevertSelection;
-
-    fn construct_selection() -> RevertSelection {
-        RevertSelection
-    }
-}
+selectable!(RevertPlan);
 
 impl Query for RevertPlanQuery {
     // Through a selection of its own, so that `.get_result(conn)` infers the type.
@@ -184,8 +169,7 @@ impl<Conn> RunQueryDsl<Conn> for RevertPlanQuery {}
 
 impl QueryFragment<Pg> for RevertPlanQuery {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let within = self.scope.as_ref().filter(|scope| !scope.is_unscoped());
-        if within.is_none() {
+        if Scope::restricting(&self.scope).is_none() {
             out.push_sql("SELECT CASE WHEN ");
             push_asked(&self.scope, &mut out, None, None)?;
             out.push_sql(" THEN ");

@@ -16,7 +16,7 @@ pub struct Step {
     pub kind: StepKind,
     /// The columns that it writes.
     pub columns: Vec<String>,
-    /// The statement, as it is run. `threadline_row` makes a record of the table from recorded values, as reads do.
+    /// The statement, as it is run. `threadline_record_of` makes a record of the table from recorded values, as reads do.
     pub sql: String,
 }
 

@@ -1,6 +1,7 @@
 //! C16: every type that can round-trip does, whatever the settings of the writer and of the reader.
 
 mod models;
+mod moment;
 
 use diesel::PgConnection;
 use serde_json::Value;

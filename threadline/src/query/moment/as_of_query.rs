@@ -21,8 +21,8 @@ use crate::query::table::fill;
 pub struct AsOfQuery<Q, T> {
     query: Q,
     moment: T,
-    /// A table and what fills its columns where the log has no value.
-    fill: Option<(String, String)>,
+    /// Tables, each with what fills its columns where the log has no value.
+    fills: Vec<(String, String)>,
     is_raw: bool,
     is_unscoped: bool,
 }
@@ -35,7 +35,7 @@ impl<Q, T> AsOfQuery<Q, T> {
         Self {
             query,
             moment,
-            fill: None,
+            fills: Vec::new(),
             is_raw: false,
             is_unscoped: false,
         }
@@ -49,12 +49,44 @@ impl<Q, T> AsOfQuery<Q, T> {
         }
     }
 
-    /// With the model's fills for the columns of its table.
-    pub(in crate::query) fn filled<M: Audited>(self) -> Self {
-        Self {
-            fill: Some((rendered::<M::Table>(), fill::<M>())),
-            ..self
-        }
+    /// With a model's fills, `#[audited(fill = …)]`, where the log has no value for a column of its table: the columns that the
+    /// policy excludes, and those that came without a value for the rows of then. A query of several tables may be given
+    /// several models. [`all_as_of`](crate::AuditedDsl::all_as_of) begins with those of its own model.
+    ///
+    /// A query doesn't know the models of its tables by itself, since a table may have several. Without a fill, such a column
+    /// is NULL; and where that can't be, since it is NOT NULL, a query that uses it is refused.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # mod app {
+    /// #     diesel::table! { users (id) { id -> BigInt, email -> Text, logins -> Integer, } }
+    /// #     #[derive(diesel::Queryable, diesel::Selectable, threadline::Audited)]
+    /// #     #[diesel(table_name = users)]
+    /// #     pub struct User {
+    /// #         pub id: i64,
+    /// #         pub email: String,
+    /// #         #[audited(exclude, fill = 0)]
+    /// #         pub logins: i32,
+    /// #     }
+    /// # }
+    /// # use app::{User, users};
+    /// use chrono::{DateTime, Utc};
+    /// use diesel::connection::LoadConnection;
+    /// use diesel::{pg::Pg, prelude::*};
+    /// use threadline::prelude::*;
+    ///
+    /// fn logins(
+    ///     conn: &mut impl LoadConnection<Backend = Pg>,
+    ///     moment: DateTime<Utc>,
+    /// ) -> QueryResult<Vec<(String, i32)>> {
+    ///     let all = users::table.select((users::email, users::logins));
+    ///     all.as_of(moment).filled_by::<User>().load(conn)
+    /// }
+    /// ```
+    pub fn filled_by<M: Audited>(mut self) -> Self {
+        self.fills.push((rendered::<M::Table>(), fill::<M>()));
+        self
     }
 
     /// Everything that the query selects may be seen, on purpose: what a [`Scope`](crate::Scope) is to other reads, the
@@ -94,7 +126,7 @@ impl<Q, T> AsOfQuery<Q, T> {
         AsOfQuery {
             query: change(self.query),
             moment: self.moment,
-            fill: self.fill,
+            fills: self.fills,
             is_raw: self.is_raw,
             is_unscoped: self.is_unscoped,
         }
@@ -163,18 +195,22 @@ impl<Q, T> AsOfQuery<Q, T> {
         }
         tail.push(')');
         for (place, table) in reads.tables().iter().enumerate() {
-            let fill = match &self.fill {
-                Some((filled, fill)) if *filled == table.sql() => fill,
-                _ => "{}",
-            };
+            let mut fills = self.fills.iter().rev();
+            let fill = fills.find(|(filled, _)| *filled == table.sql());
+            let columns: Vec<_> = reads
+                .columns(table, self.is_raw)
+                .into_iter()
+                .map(|name| Literal(name).to_string())
+                .collect();
             // The last item says of how many rows the planner should think, and makes one.
             let _ = write!(
                 tail,
-                ", {} AS (SELECT r.* FROM threadline_moment(NULL::{}, {relation}::regclass, (SELECT at FROM {MOMENT}), {}) AS r, \
+                ", {} AS (SELECT r.* FROM threadline_moment(NULL::{}, {relation}::regclass, (SELECT at FROM {MOMENT}), {}, ARRAY[{}]::text[]) AS r, \
                  generate_series(1, threadline_size({relation}::regclass)) AS tl_n (place) WHERE tl_n.place = 1)",
                 name(place, table),
                 table.sql(),
-                Literal(fill),
+                Literal(fill.map_or("{}", |(_, fill)| fill)),
+                columns.join(", "),
                 relation = Literal(&table.sql()),
             );
         }

@@ -25,15 +25,16 @@ pub trait QueryAsOf: AsQuery + Sized {
     /// the answer is final.
     ///
     /// Rows are decoded as history decodes them; a redacted column is its placeholder where the column needs a text, and
-    /// NULL elsewhere. The tables are made of the log as a whole, at a few microseconds a row, with the table's own rows
+    /// NULL elsewhere. Where the column can't be NULL, a query that uses it needs the model that has a fill for it:
+    /// [`filled_by`](AsOfQuery::filled_by). The tables are made of the log as a whole, at a few microseconds a row, with the table's own rows
     /// for those that were not changed since: for one row by its key, [`Model::as_of`](crate::AuditedDsl::as_of) is quicker.
     ///
     /// # Errors
     ///
     /// When it is loaded: an [`AsOfError`](crate::AsOfError) for a FROM that isn't recognised (a function, ONLY, a comma),
     /// and for grouping by a primary key alone. An error of the server that names the table, for one that isn't audited or
-    /// isn't known as a whole at the moment, for a view, and for a row that doesn't fit the table any more; and for a
-    /// function of the application's own that could read tables as they are today. Likewise where a scope is asked for:
+    /// isn't known as a whole at the moment, for a view, for a row that doesn't fit the table any more, and for a NOT NULL
+    /// column that is kept out of the log, if the query uses it without a fill; and for a function of the application's own that could read tables as they are today. Likewise where a scope is asked for:
     /// see [`AsOfQuery::unscoped`].
     ///
     /// # Examples

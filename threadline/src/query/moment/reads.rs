@@ -34,6 +34,40 @@ impl Reads {
         &self.0.functions
     }
 
+    /// Names that columns of a table may have: those behind its name or behind an alias. In a `text`, also those that stand
+    /// alone. Some are of something else, which does no harm.
+    pub(super) fn columns(&self, table: &TableName, text: bool) -> BTreeSet<&str> {
+        let Parser {
+            tokens,
+            tables,
+            places,
+            ..
+        } = &self.0;
+        let is_of_another = |qualifier: &str| {
+            let mut named = tables
+                .iter()
+                .filter(|table| table.name().as_str() == qualifier)
+                .peekable();
+            named.peek().is_some() && !named.any(|named| named == table)
+        };
+        let dot = |at: Option<usize>| {
+            at.and_then(|at| tokens.get(at))
+                .is_some_and(|token| token.is_symbol('.'))
+        };
+        let names = tokens.iter().enumerate().filter(|(at, _)| {
+            let qualifier = at.checked_sub(2).filter(|_| dot(at.checked_sub(1)));
+            !dot(Some(at + 1))
+                && match qualifier {
+                    Some(place) => {
+                        !places.contains_key(&place)
+                            && !tokens[place].name().is_some_and(is_of_another)
+                    }
+                    None => text,
+                }
+        });
+        names.filter_map(|(_, token)| token.name()).collect()
+    }
+
     /// The text with every `schema.table` as `name` calls it. With `aliased`, that is its name in a FROM alone, and its
     /// columns find it under its own name, as a text may call it.
     pub(super) fn renamed(

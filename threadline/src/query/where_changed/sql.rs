@@ -81,7 +81,9 @@ where
 {
     out.push_sql("((tl_c.op = 'delete' OR ");
     push_updated::<C>(out);
-    out.push_sql(") AND threadline_has(CASE WHEN tl_c.changed_from ?| (SELECT threadline_names(");
+    out.push_sql(
+        ") AND threadline_holds_one_of(CASE WHEN tl_c.changed_from ?| (SELECT threadline_names(",
+    );
     push_column::<C>(out);
     out.push_sql("))::text[] THEN tl_c.changed_from ELSE threadline_earlier(tl_c) END, ");
     side.push_fields::<C>(out.reborrow())?;
@@ -97,7 +99,7 @@ where
     // Twice, because an index can find what contains a document, and only the other condition knows what equals it.
     out.push_sql("(tl_c.data_after @> ANY ");
     side.push_fields::<C>(out.reborrow())?;
-    out.push_sql(" AND threadline_has(tl_c.data_after, ");
+    out.push_sql(" AND threadline_holds_one_of(tl_c.data_after, ");
     side.push_fields::<C>(out.reborrow())?;
     out.push_sql(") AND (tl_c.op IN ('insert', 'baseline') OR ");
     push_updated::<C>(out);
