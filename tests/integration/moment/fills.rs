@@ -92,6 +92,34 @@ fn a_query_is_filled_by_a_model_as_all_rows_are() {
     }
 }
 
+diesel::table! { tags (id) { id -> BigInt, level -> Integer, } }
+
+#[derive(Debug, PartialEq, Queryable, Selectable, Audited)]
+#[diesel(table_name = tags)]
+struct Tag {
+    id: i64,
+    #[audited(fill = 5)]
+    level: i32,
+}
+
+/// A default that differs from row to row is noted nowhere.
+#[test]
+fn a_column_that_came_later_is_filled() {
+    let db = TestDb::new();
+    db.create("CREATE TABLE tags (id bigint PRIMARY KEY)");
+    db.capture("tags", threadline::Definition::new("Tag", &["id"]));
+    execute(&mut db.app(), "INSERT INTO tags VALUES (1)");
+    let moment = clock(&mut db.app());
+    execute(
+        &mut db.owner(),
+        "ALTER TABLE tags ADD level integer NOT NULL DEFAULT 10 + random()::integer",
+    );
+    assert_eq!(
+        Tag::all_as_of(moment).load(&mut db.auditor()).unwrap(),
+        [Tag { id: 1, level: 5 }]
+    );
+}
+
 #[test]
 fn each_table_is_filled_by_its_own_model() {
     let (db, moment) = badge_and_door();
