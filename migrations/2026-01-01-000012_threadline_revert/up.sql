@@ -69,12 +69,12 @@ BEGIN
     RETURN jsonb_populate_record(base, data);
 END $$;
 
--- Recorded values under the names that their columns have now.
+-- Recorded values under the names that their columns have now. Of several former names the newest counts, as in threadline_decode.
 CREATE OR REPLACE FUNCTION public.threadline_named(former_columns jsonb, data jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE
 AS $$
-    SELECT (data || coalesce(jsonb_object_agg(f.key, data -> n.value), '{}')) - coalesce(array_agg(n.value), '{}')
-    FROM jsonb_each(former_columns) f, jsonb_array_elements_text(f.value) n
+    SELECT (data || coalesce(jsonb_object_agg(f.key, data -> n.value ORDER BY n.place DESC), '{}')) - coalesce(array_agg(n.value), '{}')
+    FROM jsonb_each(former_columns) f, jsonb_array_elements_text(f.value) WITH ORDINALITY n(value, place)
     WHERE NOT data ? f.key AND data ? n.value
 $$;
 

@@ -198,6 +198,31 @@ fn a_table_and_a_column_that_were_renamed() {
 }
 
 #[test]
+fn of_several_former_names_the_newest_has_the_value() {
+    let db = items(plain().store_changed_from());
+    db.create("ALTER TABLE items RENAME name TO label; ALTER TABLE items ADD name text");
+    execute(
+        &mut db.app(),
+        "INSERT INTO items (id, label, name, n) VALUES (1, 'its own', 'another', 1)",
+    );
+    let transaction = work(&db, "UPDATE items SET label = 'changed'");
+    db.create("ALTER TABLE items DROP name; ALTER TABLE items RENAME label TO title");
+    db.capture(
+        "items",
+        plain()
+            .store_changed_from()
+            .columns_formerly(&[("title", "label"), ("title", "name")]),
+    );
+    let plan = plan(&db, transaction);
+    assert_eq!(plan.conflicts(), []);
+    plan.apply(&mut db.reverter(), &context()).unwrap();
+    assert_eq!(
+        live(&db),
+        [serde_json::json!({"id": 1, "title": "its own", "n": 1})]
+    );
+}
+
+#[test]
 fn columns_that_came_and_went_since() {
     let db = items(plain().store_changed_from());
     execute(
