@@ -125,7 +125,7 @@ END $$;
 -- Roles belong to the cluster and stay when the log goes. Where they can't be created, an administrator may do it.
 DO $$
 DECLARE
-    wanted text;
+    wanted pg_catalog.text;
 BEGIN
     FOREACH wanted IN ARRAY ARRAY['threadline_reader', 'threadline_retention', 'threadline_bypass'] LOOP
         BEGIN

@@ -14,7 +14,7 @@ CREATE OR REPLACE FUNCTION public.threadline_actor_v1(setting text) RETURNS json
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
-    actor jsonb;
+    actor pg_catalog.jsonb;
 BEGIN
     IF setting IS NULL OR setting = '' THEN
         RETURN NULL;
@@ -68,9 +68,9 @@ CREATE OR REPLACE FUNCTION public.threadline_open_v1(tx uuid, setting text, know
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    actor jsonb := public.threadline_actor_v1(setting);
-    stored jsonb;
-    mark text; -- assigned, because PERFORM costs a query
+    actor pg_catalog.jsonb := public.threadline_actor_v1(setting);
+    stored pg_catalog.jsonb;
+    mark pg_catalog.text; -- assigned, because PERFORM costs a query
 BEGIN
     -- Neither open nor sealed: the seal, if it fires with this statement, leaves its mark on it.
     mark := set_config('threadline.open', '?', true);
@@ -105,7 +105,7 @@ CREATE OR REPLACE FUNCTION public.threadline_require_actor_v1(tx uuid, setting t
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    actor jsonb := public.threadline_actor_v1(setting);
+    actor pg_catalog.jsonb := public.threadline_actor_v1(setting);
 BEGIN
     IF actor IS NULL THEN
         SELECT actor_ref INTO actor FROM public.audit_transactions WHERE id = tx;
@@ -131,9 +131,9 @@ CREATE OR REPLACE FUNCTION public.threadline_enter_v1(
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    last CONSTANT text := split_part(known, E'\x01', 2);
-    state text := '-';
-    mark text; -- assigned, because PERFORM costs a query
+    last CONSTANT pg_catalog.text := split_part(known, E'\x01', 2);
+    state pg_catalog.text := '-';
+    mark pg_catalog.text; -- assigned, because PERFORM costs a query
 BEGIN
     IF required IS NOT NULL THEN
         PERFORM public.threadline_require_actor_v1(tx, setting, required, target_schema || '.' || target_name);
@@ -164,7 +164,7 @@ CREATE OR REPLACE FUNCTION public.threadline_seal_v1() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    mark text;
+    mark pg_catalog.text;
 BEGIN
     INSERT INTO public.audit_commits (transaction_id, occurred_at, committed_at) VALUES (NEW.id, NEW.occurred_at, clock_timestamp());
     -- What is captured from now on doesn't find the transaction open, and seals it again.

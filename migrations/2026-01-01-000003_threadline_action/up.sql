@@ -20,10 +20,10 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    tx uuid := public.threadline_transaction_id_v1();
-    actor jsonb := coalesce(public.threadline_actor_v1(actor_ref::text), public.threadline_actor_v1(current_setting('threadline.actor_ref', true)));
+    tx pg_catalog.uuid := public.threadline_transaction_id_v1();
+    actor pg_catalog.jsonb := coalesce(public.threadline_actor_v1(actor_ref::text), public.threadline_actor_v1(current_setting('threadline.actor_ref', true)));
     ordinal integer := 0;
-    action uuid;
+    action pg_catalog.uuid;
 BEGIN
     IF coalesce(length(name), 0) NOT BETWEEN 1 AND 255 THEN
         RAISE EXCEPTION 'threadline: an action needs a name of 1 to 255 characters' USING ERRCODE = 'invalid_parameter_value';

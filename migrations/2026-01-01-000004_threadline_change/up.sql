@@ -17,7 +17,7 @@ CREATE OR REPLACE FUNCTION public.threadline_masked_v1(image jsonb, mask jsonb) 
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
-    masks jsonb;
+    masks pg_catalog.jsonb;
 BEGIN
     SELECT jsonb_object_agg(m.key, m.value) INTO masks FROM jsonb_each(mask) m WHERE image -> m.key <> 'null';
     RETURN image || coalesce(masks, '{}');
@@ -39,7 +39,7 @@ CREATE OR REPLACE FUNCTION public.threadline_key_of_v1(rules jsonb, image jsonb)
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
-    pk jsonb;
+    pk pg_catalog.jsonb;
 BEGIN
     SELECT jsonb_object_agg(k, image ->> k) INTO pk FROM jsonb_array_elements_text(rules -> 'key') k;
     IF jsonb_strip_nulls(pk) <> pk THEN
@@ -77,13 +77,13 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     target CONSTANT integer := rules -> 'table_id';
-    key_column CONSTANT text := rules ->> 'key_column';
-    pk jsonb;
-    prior jsonb;
-    field text;
-    hidden text[];
-    tx uuid;
-    state text;
+    key_column CONSTANT pg_catalog.text := rules ->> 'key_column';
+    pk pg_catalog.jsonb;
+    prior pg_catalog.jsonb;
+    field pg_catalog.text;
+    hidden pg_catalog.text[];
+    tx pg_catalog.uuid;
+    state pg_catalog.text;
 BEGIN
     IF relation_name <> rules ->> 'table_name' OR relation_schema <> rules ->> 'table_schema' OR operation = 'TRUNCATE'
         OR current_setting('threadline.capture', true) = 'off'
@@ -194,17 +194,17 @@ SET plan_cache_mode = force_generic_plan -- planning takes longer than recording
 AS $$
 DECLARE
     target CONSTANT integer := rules -> 'table_id';
-    target_schema CONSTANT text := rules ->> 'table_schema';
-    target_name CONSTANT text := rules ->> 'table_name';
-    key_column CONSTANT text := rules ->> 'key_column';
-    exclude CONSTANT text[] := public.threadline_list_v1(rules, 'exclude');
-    hidden CONSTANT text[] := exclude || public.threadline_list_v1(rules, 'except_columns');
-    ignored CONSTANT text[] := exclude || public.threadline_list_v1(rules, 'ignore_only');
+    target_schema CONSTANT pg_catalog.text := rules ->> 'table_schema';
+    target_name CONSTANT pg_catalog.text := rules ->> 'table_name';
+    key_column CONSTANT pg_catalog.text := rules ->> 'key_column';
+    exclude CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'exclude');
+    hidden CONSTANT pg_catalog.text[] := exclude || public.threadline_list_v1(rules, 'except_columns');
+    ignored CONSTANT pg_catalog.text[] := exclude || public.threadline_list_v1(rules, 'ignore_only');
     store_changed_from CONSTANT boolean := rules ? 'store_changed_from';
-    mask CONSTANT jsonb := rules -> 'mask';
-    on_change CONSTANT text[] := public.threadline_list_v1(rules, 'on_change');
-    tx CONSTANT uuid := public.threadline_transaction_id_v1();
-    state text;
+    mask CONSTANT pg_catalog.jsonb := rules -> 'mask';
+    on_change CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'on_change');
+    tx CONSTANT pg_catalog.uuid := public.threadline_transaction_id_v1();
+    state pg_catalog.text;
     moved boolean;
 BEGIN
     state := public.threadline_enter_v1(tx, coalesce(current_setting('threadline.actor_ref', true), ''),

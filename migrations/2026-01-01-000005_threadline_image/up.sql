@@ -43,8 +43,8 @@ CREATE OR REPLACE FUNCTION public.threadline_verify_columns_v1(
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    redacted CONSTANT text[] := public.threadline_list_v1(rules, 'redacted');
-    missing text;
+    redacted CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'redacted');
+    missing pg_catalog.text;
 BEGIN
     SELECT string_agg(r, ', ' ORDER BY r) INTO missing FROM unnest(redacted) r WHERE NOT image ? r;
     IF missing IS NOT NULL THEN
@@ -61,7 +61,7 @@ CREATE OR REPLACE FUNCTION public.threadline_texts_v1(source anyelement, columns
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    texts jsonb;
+    texts pg_catalog.jsonb;
 BEGIN
     EXECUTE format('SELECT jsonb_build_object(%s)', (SELECT string_agg(format('%1$L, ($1).%1$I::text', c), ', ') FROM unnest(columns) c))
         INTO texts USING source;
@@ -76,12 +76,12 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     max_value_bytes CONSTANT integer := rules -> 'max_value_bytes';
-    hidden CONSTANT text[] := public.threadline_list_v1(rules, 'redacted');
-    as_text CONSTANT text[] := public.threadline_list_v1(rules, 'as_text');
-    image jsonb := '{}';
-    value jsonb;
+    hidden CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'redacted');
+    as_text CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'as_text');
+    image pg_catalog.jsonb := '{}';
+    value pg_catalog.jsonb;
     bytes bigint;
-    field record;
+    field pg_catalog.record;
 BEGIN
     BEGIN
         IF pg_column_size(source) <= max_value_bytes THEN
@@ -137,8 +137,8 @@ CREATE OR REPLACE FUNCTION public.threadline_differences_v1(old_row anyelement, 
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    comparison text;
-    differing text[];
+    comparison pg_catalog.text;
+    differing pg_catalog.text[];
 BEGIN
     -- Subselects, because a comparison of ROW(…) with ROW(…) asks for the operators of the columns' types.
     SELECT string_agg(format('CASE WHEN (SELECT o FROM (SELECT ($1).%1$I AS value) o) OPERATOR(pg_catalog.*<>) (SELECT n FROM (SELECT ($2).%1$I AS value) n) THEN %1$L END', a.attname), ', ' ORDER BY a.attname COLLATE "C")
@@ -158,10 +158,10 @@ CREATE OR REPLACE FUNCTION public.threadline_settle_v1(
 LANGUAGE plpgsql SET row_security = off
 AS $$
 DECLARE
-    target CONSTANT regclass := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
-    image jsonb;
-    live jsonb;
-    changed text[];
+    target CONSTANT pg_catalog.regclass := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
+    image pg_catalog.jsonb;
+    live pg_catalog.jsonb;
+    changed pg_catalog.text[];
 BEGIN
     -- t.* is the row also where a column is called t. A row of a partition has another type, and shows what changed by its
     -- image alone.
@@ -190,13 +190,13 @@ CREATE OR REPLACE FUNCTION public.threadline_rows_query_v1(purpose text, operati
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
-    target CONSTANT text := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
-    deleted CONSTANT text := format('SELECT NULL::%1$s AS n, "!old"::%1$s AS o FROM old_rows "!old"', target);
-    inserted CONSTANT text := format('SELECT "!new"::%1$s AS n, NULL::%1$s AS o FROM new_rows "!new"', target);
-    updated CONSTANT text := format('SELECT n.n, o.o FROM (SELECT row_number() OVER () AS i, "!old"::%1$s AS o FROM old_rows "!old") o
+    target CONSTANT pg_catalog.text := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
+    deleted CONSTANT pg_catalog.text := format('SELECT NULL::%1$s AS n, "!old"::%1$s AS o FROM old_rows "!old"', target);
+    inserted CONSTANT pg_catalog.text := format('SELECT "!new"::%1$s AS n, NULL::%1$s AS o FROM new_rows "!new"', target);
+    updated CONSTANT pg_catalog.text := format('SELECT n.n, o.o FROM (SELECT row_number() OVER () AS i, "!old"::%1$s AS o FROM old_rows "!old") o
         FULL JOIN (SELECT row_number() OVER () AS i, "!new"::%1$s AS n FROM new_rows "!new") n USING (i)', target);
-    source CONSTANT text := CASE operation WHEN 'INSERT' THEN inserted WHEN 'DELETE' THEN deleted ELSE updated END;
-    same_key CONSTANT text := (SELECT string_agg(format('t.%1$I = (p.%%1$s).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k);
+    source CONSTANT pg_catalog.text := CASE operation WHEN 'INSERT' THEN inserted WHEN 'DELETE' THEN deleted ELSE updated END;
+    same_key CONSTANT pg_catalog.text := (SELECT string_agg(format('t.%1$I = (p.%%1$s).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k);
 BEGIN
     RETURN CASE purpose
         WHEN 'pairs' THEN format('SELECT CASE WHEN p.o IS DISTINCT FROM NULL THEN public.threadline_image_v1(p.o, $1) END AS before,
@@ -227,8 +227,8 @@ CREATE OR REPLACE FUNCTION public.threadline_truncate_v1(rules jsonb, relation r
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    root CONSTANT regclass := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
-    newest record;
+    root CONSTANT pg_catalog.regclass := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
+    newest pg_catalog.record;
 BEGIN
     IF rules ->> 'truncate' = 'refuse' THEN
         RAISE EXCEPTION 'threadline: TRUNCATE of % is refused', relation

@@ -19,8 +19,8 @@ CREATE OR REPLACE FUNCTION public.threadline_checked_key_v1(relation regclass, w
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    key_columns text[] := wanted;
-    problem record;
+    key_columns pg_catalog.text[] := wanted;
+    problem pg_catalog.record;
 BEGIN
     IF key_columns IS NULL THEN
         SELECT array_agg(a.attname::text ORDER BY k.position) INTO key_columns
@@ -73,7 +73,7 @@ CREATE OR REPLACE FUNCTION public.threadline_check_redaction_v1(relation regclas
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    problem record;
+    problem pg_catalog.record;
 BEGIN
     SELECT l.name INTO problem FROM unnest(listed) l(name)
     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attname = l.name AND a.attnum > 0 AND NOT a.attisdropped);

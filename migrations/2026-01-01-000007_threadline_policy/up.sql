@@ -45,23 +45,23 @@ SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
 AS $$
 #variable_conflict use_variable
 DECLARE
-    catalog record;
+    catalog pg_catalog.record;
     attached integer;
     registered public.audit_tables;
-    keys text[];
-    known text[];
-    hidden text[];
-    listed text[];
-    level CONSTANT text := coalesce(rules ->> 'level', 'row');
-    bound jsonb;
-    function_name text;
+    keys pg_catalog.text[];
+    known pg_catalog.text[];
+    hidden pg_catalog.text[];
+    listed pg_catalog.text[];
+    level CONSTANT pg_catalog.text := coalesce(rules ->> 'level', 'row');
+    bound pg_catalog.jsonb;
+    function_name pg_catalog.text;
     changes_triggers boolean;
-    wanted record;
-    log_owner name;
-    holder regclass;
+    wanted pg_catalog.record;
+    log_owner pg_catalog.name;
+    holder pg_catalog.regclass;
     populated boolean;
-    refusal text;
-    next_step text;
+    refusal pg_catalog.text;
+    next_step pg_catalog.text;
 BEGIN
     PERFORM set_config('lock_timeout', lock_timeout, true);
     IF relation IS NULL THEN
@@ -134,7 +134,7 @@ SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
 AS %L
 $function$, function_name, format($bound$
 DECLARE
-    rules CONSTANT jsonb := %L::jsonb;
+    rules CONSTANT pg_catalog.jsonb := %L::jsonb;
 %s$bound$, bound, replace(body, ':known_columns', quote_literal(known) || '::text[]'))); -- no name and no value is in the body
 
     FOR wanted IN
@@ -208,7 +208,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     registered public.audit_tables;
-    attached record;
+    attached pg_catalog.record;
 BEGIN
     PERFORM set_config('lock_timeout', lock_timeout, true);
     IF relation IS NULL THEN
@@ -247,10 +247,10 @@ SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
 SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
 AS $$
 DECLARE
-    parent regclass := (SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = partition);
+    parent pg_catalog.regclass := (SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = partition);
     audited public.audit_tables;
-    leaf regclass;
-    attached record;
+    leaf pg_catalog.regclass;
+    attached pg_catalog.record;
 BEGIN
     SELECT t.* INTO audited FROM public.audit_tables t
     JOIN pg_class c ON c.oid = pg_partition_root(partition) JOIN pg_namespace n ON n.oid = c.relnamespace

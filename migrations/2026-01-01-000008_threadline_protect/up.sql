@@ -30,8 +30,8 @@ CREATE OR REPLACE FUNCTION public.threadline_protect_v1() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    guarded regclass;
-    partition regclass;
+    guarded pg_catalog.regclass;
+    partition pg_catalog.regclass;
 BEGIN
     FOR guarded IN
         SELECT coalesce(p.relid, t.relation)

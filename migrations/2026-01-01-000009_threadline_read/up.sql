@@ -29,10 +29,10 @@ SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
 SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
 AS $$
 DECLARE
-    columns text[];
-    field record;
-    value text;
-    pk jsonb := '{}';
+    columns pg_catalog.text[];
+    field pg_catalog.record;
+    value pg_catalog.text;
+    pk pg_catalog.jsonb := '{}';
 BEGIN
     SELECT t.key_columns INTO columns FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
     IF ARRAY(SELECT jsonb_object_keys(key) k ORDER BY k) IS DISTINCT FROM ARRAY(SELECT k FROM unnest(columns) k ORDER BY k) THEN
@@ -59,8 +59,8 @@ CREATE OR REPLACE FUNCTION public.threadline_keys(relation_id integer, pk jsonb)
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    keys jsonb[] := ARRAY[pk];
-    renamed record;
+    keys pg_catalog.jsonb[] := ARRAY[pk];
+    renamed pg_catalog.record;
 BEGIN
     FOR renamed IN
         SELECT f.key AS name, n.value AS former_name
@@ -99,7 +99,7 @@ LANGUAGE plpgsql STABLE ROWS 10
 AS $$
 DECLARE
     relation_id CONSTANT integer := public.threadline_table(relation);
-    keys CONSTANT jsonb[] := public.threadline_keys(relation_id, public.threadline_key(relation, key));
+    keys CONSTANT pg_catalog.jsonb[] := public.threadline_keys(relation_id, public.threadline_key(relation, key));
 BEGIN
     RETURN QUERY SELECT c.* FROM unnest(keys[2:]) k CROSS JOIN LATERAL (
         SELECT h.* FROM public.audit_changes h
@@ -177,9 +177,9 @@ LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     audited public.audit_tables;
-    keys jsonb[];
-    next_op text;
-    next_at timestamptz;
+    keys pg_catalog.jsonb[];
+    next_op pg_catalog.text;
+    next_at pg_catalog.timestamptz;
 BEGIN
     SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
     keys := public.threadline_keys(audited.id, public.threadline_key(relation, key));
@@ -254,8 +254,8 @@ SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601' SET lc
 SET xmloption = 'content' SET array_nulls = 'on'
 AS $$
 DECLARE
-    image jsonb := data;
-    name text;
+    image pg_catalog.jsonb := data;
+    name pg_catalog.text;
 BEGIN
     redacted := '{}';
     omitted := '{}';
@@ -320,10 +320,10 @@ CREATE OR REPLACE FUNCTION public.threadline_images(recipe jsonb, lines text) RE
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
-    given CONSTANT jsonb := coalesce(recipe -> 'added', '{}') || coalesce(recipe -> 'fill', '{}');
-    named text := lines;
-    renamed text;
-    hidden text;
+    given CONSTANT pg_catalog.jsonb := coalesce(recipe -> 'added', '{}') || coalesce(recipe -> 'fill', '{}');
+    named pg_catalog.text := lines;
+    renamed pg_catalog.text;
+    hidden pg_catalog.text;
 BEGIN
     SELECT string_agg(format('CASE WHEN c.data ? %1$L THEN ''{}'' %2$s ELSE ''{}'' END', f.key, (
             SELECT string_agg(format('WHEN c.data ? %1$L THEN jsonb_build_object(%2$L, c.data -> %1$L)', n.name, f.key), ' ' ORDER BY n.place)

@@ -25,9 +25,9 @@ CREATE OR REPLACE FUNCTION public.threadline_known_at(relation regclass, moment 
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    entry record;
+    entry pg_catalog.record;
     audited public.audit_tables;
-    gap tstzrange;
+    gap pg_catalog.tstzrange;
 BEGIN
     SELECT c.relkind, c.relispartition, pg_partition_root(c.oid) AS root, t.id INTO entry
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -67,8 +67,8 @@ CREATE OR REPLACE FUNCTION public.threadline_row(base anyelement, relation regcl
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    decoded record;
-    lacking text;
+    decoded pg_catalog.record;
+    lacking pg_catalog.text;
 BEGIN
     SELECT d.row_image, d.problem, d.absent INTO decoded FROM public.threadline_decode(base, recipe, data) d;
     IF decoded.problem IS NOT NULL THEN
@@ -91,13 +91,13 @@ CREATE OR REPLACE FUNCTION public.threadline_row_query(relation regclass, audite
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    row_type CONSTANT text := format('NULL::%I.%I', audited.table_schema, audited.table_name);
-    recipe CONSTANT jsonb := public.threadline_recipe(relation, fill);
-    lines CONSTANT text := format('SELECT c.id, %s AS data FROM (%s) n JOIN public.audit_changes c ON c.id = n.id WHERE c.op IN (''insert'', ''update'', ''baseline'') OFFSET 0',
+    row_type CONSTANT pg_catalog.text := format('NULL::%I.%I', audited.table_schema, audited.table_name);
+    recipe CONSTANT pg_catalog.jsonb := public.threadline_recipe(relation, fill);
+    lines CONSTANT pg_catalog.text := format('SELECT c.id, %s AS data FROM (%s) n JOIN public.audit_changes c ON c.id = n.id WHERE c.op IN (''insert'', ''update'', ''baseline'') OFFSET 0',
         CASE WHEN audited.on_change = '{}' THEN 'c.data_after'
             ELSE format('CASE WHEN c.op <> ''update'' OR c.data_after ?& %L::text[] THEN c.data_after ELSE public.threadline_whole(c) END', audited.on_change) END,
         ids);
-    lacking CONSTANT text := (
+    lacking CONSTANT pg_catalog.text := (
         SELECT string_agg(format(' OR c.image ->> %L IS NULL', r), '')
         FROM jsonb_object_keys(recipe -> 'redacted') r
         WHERE r = ANY (asked) AND recipe -> 'nothing' ? r
@@ -127,18 +127,18 @@ LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     audited CONSTANT public.audit_tables := public.threadline_known_at(relation, moment);
-    late CONSTANT uuid[] := public.threadline_late(moment);
+    late CONSTANT pg_catalog.uuid[] := public.threadline_late(moment);
     few CONSTANT bigint := 100 + public.threadline_size(relation) / 10;
     -- A subquery, because long arrays are hashed only since PostgreSQL 15.
-    counted text := format('c.table_id = %s AND c.captured_at <= %L%s', audited.id, moment, CASE WHEN late <> '{}'
+    counted pg_catalog.text := format('c.table_id = %s AND c.captured_at <= %L%s', audited.id, moment, CASE WHEN late <> '{}'
         THEN format(' AND c.transaction_id NOT IN (SELECT unnest(%L::uuid[]))', late) ELSE '' END);
-    changed CONSTANT text := format('SELECT c.table_pk FROM public.audit_changes c WHERE c.table_id = %1$s AND c.captured_at > %2$L
+    changed CONSTANT pg_catalog.text := format('SELECT c.table_pk FROM public.audit_changes c WHERE c.table_id = %1$s AND c.captured_at > %2$L
         UNION ALL SELECT c.table_pk FROM public.audit_changes c WHERE c.table_id = %1$s AND c.transaction_id = ANY (%3$L)', audited.id, moment, late);
     truncated bigint;
     changes bigint;
-    live_key text;
-    logged_key text;
-    live_columns text;
+    live_key pg_catalog.text;
+    logged_key pg_catalog.text;
+    live_columns pg_catalog.text;
 BEGIN
     EXECUTE format('SELECT max(c.id) FROM public.audit_changes c WHERE %s AND c.key_hash = hashtextextended(''{}'', 0) AND c.op = ''truncate''', counted)
         INTO truncated;
@@ -207,7 +207,7 @@ CREATE OR REPLACE FUNCTION public.threadline_at(moment timestamptz, functions te
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    reader regprocedure;
+    reader pg_catalog.regprocedure;
 BEGIN
     SELECT p.oid INTO reader
     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
@@ -231,7 +231,7 @@ AS $$
 DECLARE
     -- What began after the snapshot isn't visible to it.
     repeatable CONSTANT boolean := current_setting('transaction_isolation') IN ('repeatable read', 'serializable');
-    later CONSTANT xid8 := (
+    later CONSTANT pg_catalog.xid8 := (
         SELECT min(t.txid::text::numeric)::text::xid8 FROM (
             SELECT t.txid FROM public.audit_transactions t
             WHERE t.id >= encode(timestamptz_send(greatest(moment, '2000-01-01Z') + interval '1 microsecond') || '\x0000000000000000'::bytea, 'hex')::uuid

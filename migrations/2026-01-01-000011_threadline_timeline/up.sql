@@ -35,7 +35,7 @@ RETURNS TABLE (table_id integer, keys jsonb[], key_hash bigint, table_pk jsonb)
 LANGUAGE plpgsql STABLE ROWS 2
 AS $$
 DECLARE
-    audited record;
+    audited pg_catalog.record;
 BEGIN
     FOR audited IN
         SELECT t.id, to_regclass(format('%I.%I', t.table_schema, t.table_name)) AS relation FROM public.audit_tables t
@@ -60,7 +60,7 @@ LANGUAGE plpgsql STABLE
 SET enable_sort = off SET enable_incremental_sort = off SET jit = off
 AS $$
 DECLARE
-    is_actor CONSTANT text := format('t.actor_ref ->> ''type'' = $1 AND t.actor_ref ->> ''id'' %s',
+    is_actor CONSTANT pg_catalog.text := format('t.actor_ref ->> ''type'' = $1 AND t.actor_ref ->> ''id'' %s',
         CASE WHEN actor_id IS NULL THEN 'IS NULL' ELSE '= $2' END);
     few bigint := 1000;
     many boolean;
@@ -153,7 +153,7 @@ CREATE OR REPLACE FUNCTION public.threadline_without_scope_v1(wanted_schema text
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    secured text;
+    secured pg_catalog.text;
 BEGIN
     IF public.threadline_scope_required_v1() THEN
         RAISE EXCEPTION 'threadline: this read needs a scope, and has none'
@@ -194,7 +194,7 @@ CREATE OR REPLACE FUNCTION public.threadline_moment_without_scope_v1(relations r
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    secured regclass;
+    secured pg_catalog.regclass;
 BEGIN
     IF public.threadline_scope_required_v1() THEN
         RAISE EXCEPTION E'threadline: this query as of a moment reads the history of % and has no scope, for which the setting threadline.require_scope asks\nFilter the query by what may be seen, and say so: .unscoped().',

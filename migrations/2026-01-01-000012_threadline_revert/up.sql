@@ -30,8 +30,8 @@ SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
 AS $$
 DECLARE
     audited public.audit_tables;
-    type text;
-    printed jsonb;
+    type pg_catalog.text;
+    printed pg_catalog.jsonb;
 BEGIN
     SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
     SELECT format_type(a.atttypid, a.atttypmod) INTO type FROM pg_catalog.pg_attribute a
@@ -91,8 +91,8 @@ SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
 SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C' SET row_security = off
 AS $$
 DECLARE
-    relation CONSTANT regclass := format('%I.%I', audited.table_schema, audited.table_name);
-    image jsonb;
+    relation CONSTANT pg_catalog.regclass := format('%I.%I', audited.table_schema, audited.table_name);
+    image pg_catalog.jsonb;
 BEGIN
     EXECUTE format('SELECT public.threadline_image_v1(t.*, $2) FROM %1$s t, public.threadline_record_of(NULL::%1$s, $1) k WHERE %2$s %3$s',
         relation, public.threadline_same_key_v1(audited.key_columns), CASE WHEN locked THEN 'FOR UPDATE OF t' END)
@@ -190,10 +190,10 @@ SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
 SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C' SET row_security = off
 AS $$
 DECLARE
-    relation CONSTANT regclass := format('%I.%I', audited.table_schema, audited.table_name);
-    holder_key CONSTANT text := (SELECT string_agg(format('%1$L, to_jsonb(t.%1$I) #>> ''{}''', k), ', ') FROM unnest(audited.key_columns) k);
-    candidate record;
-    holder jsonb;
+    relation CONSTANT pg_catalog.regclass := format('%I.%I', audited.table_schema, audited.table_name);
+    holder_key CONSTANT pg_catalog.text := (SELECT string_agg(format('%1$L, to_jsonb(t.%1$I) #>> ''{}''', k), ', ') FROM unnest(audited.key_columns) k);
+    candidate pg_catalog.record;
+    holder pg_catalog.jsonb;
     missing boolean;
 BEGIN
     taken := '[]';
@@ -236,8 +236,8 @@ CREATE OR REPLACE FUNCTION public.threadline_restorable(relation regclass, befor
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    restorable jsonb := before;
-    name text;
+    restorable pg_catalog.jsonb := before;
+    name pg_catalog.text;
     is_jsonb boolean;
 BEGIN
     FOR name IN
@@ -283,10 +283,10 @@ SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
 SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C' SET row_security = off
 AS $$
 DECLARE
-    relation CONSTANT regclass := format('%I.%I', audited.table_schema, audited.table_name);
-    reference record;
-    keys jsonb;
-    found jsonb := '[]';
+    relation CONSTANT pg_catalog.regclass := format('%I.%I', audited.table_schema, audited.table_name);
+    reference pg_catalog.record;
+    keys pg_catalog.jsonb;
+    found pg_catalog.jsonb := '[]';
 BEGIN
     FOR reference IN
         SELECT f.*, t.id AS table_id, t.key_columns FROM public.threadline_foreign_keys_v1() f
@@ -314,16 +314,16 @@ CREATE OR REPLACE FUNCTION public.threadline_revert(tx uuid, single bigint, lock
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    net record;
-    relation regclass;
-    live jsonb;
-    since text[];
-    target jsonb;
-    changed text[];
-    taken jsonb;
-    orphaned jsonb;
-    referring jsonb;
-    undone json[] := '{}';
+    net pg_catalog.record;
+    relation pg_catalog.regclass;
+    live pg_catalog.jsonb;
+    since pg_catalog.text[];
+    target pg_catalog.jsonb;
+    changed pg_catalog.text[];
+    taken pg_catalog.jsonb;
+    orphaned pg_catalog.jsonb;
+    referring pg_catalog.jsonb;
+    undone pg_catalog.json[] := '{}';
     involved integer[] := '{}';
 BEGIN
     FOR net IN SELECT * FROM public.threadline_net(tx, single, shown) LOOP
