@@ -80,7 +80,9 @@ CREATE TABLE IF NOT EXISTS public.audit_actions (
     request_id text,
     job_id text,
     requires_changes boolean NOT NULL DEFAULT false,
-    inserted_at timestamptz NOT NULL
+    inserted_at timestamptz NOT NULL,
+    session_user_name text NOT NULL,
+    role_name text
 );
 
 -- One row when a transaction commits; one more when something is captured after that. The last one counts.

@@ -7,7 +7,7 @@ SET LOCAL lock_timeout = '2s';
 -- with it.
 CREATE OR REPLACE FUNCTION public.threadline_transaction_id_v1() RETURNS uuid
 LANGUAGE sql STABLE
-AS $$ SELECT encode(timestamptz_send(transaction_timestamp()) || xid8send(pg_current_xact_id()), 'hex')::uuid $$;
+AS $$ SELECT encode(timestamptz_send(transaction_timestamp()) || xid8send(pg_current_xact_id()), 'hex')::pg_catalog.uuid $$;
 
 -- Reads an actor and refuses what isn't one.
 CREATE OR REPLACE FUNCTION public.threadline_actor_v1(setting text) RETURNS jsonb
@@ -20,14 +20,14 @@ BEGIN
         RETURN NULL;
     END IF;
     BEGIN
-        actor := setting::jsonb;
+        actor := setting::pg_catalog.jsonb;
     EXCEPTION WHEN data_exception OR statement_too_complex THEN
         actor := NULL;
     END;
-    IF jsonb_typeof(actor) = 'object' AND actor - '{type,id}'::text[] = '{}' AND jsonb_typeof(actor -> 'type') = 'string'
+    IF jsonb_typeof(actor) = 'object' AND actor - '{type,id}'::pg_catalog.text[] = '{}' AND jsonb_typeof(actor -> 'type') = 'string'
         AND (CASE WHEN actor ->> 'type' IN ('user', 'admin', 'service_account', 'job', 'system') THEN
             jsonb_typeof(actor -> 'id') = 'string' AND length(actor ->> 'id') BETWEEN 1 AND 255
-            AND actor ->> 'id' !~ '[\u0001-\u001f\u007f-\u009f]'
+            AND actor ->> 'id' !~ E'[\\u0001-\\u001f\\u007f-\\u009f]'
         ELSE actor ->> 'type' = 'anonymous' AND coalesce(actor -> 'id', 'null') = 'null' END)
     THEN
         RETURN CASE WHEN actor ->> 'type' = 'anonymous' THEN '{"type": "anonymous"}' ELSE actor END;
@@ -48,8 +48,8 @@ BEGIN
     IF octet_length(setting) > 65536 THEN
         RETURN jsonb_build_object('$threadline', 'omitted', 'bytes', octet_length(setting));
     END IF;
-    IF jsonb_typeof(setting::jsonb) = 'object' THEN
-        RETURN setting::jsonb;
+    IF jsonb_typeof(setting::pg_catalog.jsonb) = 'object' THEN
+        RETURN setting::pg_catalog.jsonb;
     END IF;
     RAISE data_exception;
 EXCEPTION WHEN data_exception OR statement_too_complex THEN
@@ -60,137 +60,130 @@ END $$;
 -- Actions have ids that are computed from the transaction, so that a transaction can only ever name its own.
 CREATE OR REPLACE FUNCTION public.threadline_action_id_v1(tx uuid, ordinal integer) RETURNS uuid
 LANGUAGE sql IMMUTABLE
-AS $$ SELECT md5(tx::text || '/' || ordinal)::uuid $$;
+AS $$ SELECT md5(tx::pg_catalog.text || '/' || ordinal)::pg_catalog.uuid $$;
 
--- Makes sure that the transaction has its row and its actor. `known` is what threadline.open said. Whether the transaction
--- may be sealed already, so that what is captured now has to seal it again.
-CREATE OR REPLACE FUNCTION public.threadline_open_v1(tx uuid, setting text, known text) RETURNS boolean
+-- Where the row of the running transaction is, as a setting remembers it: its ctid, then the actor that was set when it was
+-- looked at. The setting is never believed: whoever reads it looks at the row. NULL where it is no such mark.
+CREATE OR REPLACE FUNCTION public.threadline_place_v1(mark text) RETURNS text
+LANGUAGE sql IMMUTABLE
+AS $$ SELECT pg_catalog.substring(mark, '^[(][0-9]{1,9},[0-9]{1,4}[)]') $$;
+
+-- Whether a mark leads to the row of the running transaction, and the row needs nothing more: it has an actor if one is set,
+-- and no commit marker yet, since the marker locks it. A row of one's own that is found by its ctid costs a SERIALIZABLE
+-- transaction no predicate lock; the index page that everybody inserts into would.
+CREATE OR REPLACE FUNCTION public.threadline_is_open_v1(tx uuid, setting text, mark text, required text) RETURNS boolean
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    actor pg_catalog.jsonb := public.threadline_actor_v1(setting);
+    place CONSTANT pg_catalog.text := public.threadline_place_v1(mark);
+BEGIN
+    RETURN place || setting = mark AND EXISTS (
+        SELECT FROM public.audit_transactions t
+        WHERE t.ctid = place::pg_catalog.tid AND t.id = tx AND t.xmax = '0' AND (setting = '' OR t.actor_ref IS NOT NULL)
+          AND (required IS NULL OR t.actor_ref ->> 'type' <> 'anonymous' OR required <> 'known' AND t.actor_ref IS NOT NULL));
+END $$;
+
+-- Makes sure that the transaction has its row, with the actor that is set, and that it may write to a table. Says where the row
+-- is, with a '!' before it if it stays locked, because the transaction had a commit marker.
+CREATE OR REPLACE FUNCTION public.threadline_enter_v1(
+    tx uuid, setting text, required text, target_schema text, target_name text
+) RETURNS text
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    actor CONSTANT pg_catalog.jsonb := public.threadline_actor_v1(setting);
+    first_action CONSTANT pg_catalog.text := public.threadline_place_v1(current_setting('threadline.actions', true));
     stored pg_catalog.jsonb;
+    place pg_catalog.text;
+    locked boolean := false;
     mark pg_catalog.text; -- assigned, because PERFORM costs a query
 BEGIN
-    -- Neither open nor sealed: the seal, if it fires with this statement, leaves its mark on it.
-    mark := set_config('threadline.open', '?', true);
-    INSERT INTO public.audit_transactions
+    INSERT INTO public.audit_transactions AS t
         (id, txid, occurred_at, source, meta, actor_ref, action_id, request_id, correlation_id, job_id,
          session_user_name, role_name, application_name, client_address)
     VALUES
         (tx, pg_current_xact_id(), clock_timestamp(), left(nullif(current_setting('threadline.source', true), ''), 255),
          public.threadline_meta_v1(current_setting('threadline.meta', true)), actor,
-         -- The setting says only that an action came first: its id is computed, so that no other can be claimed.
-         CASE WHEN current_setting('threadline.actions', true) <> '' THEN public.threadline_action_id_v1(tx, 1) END,
+         -- The setting says only where to look.
+         CASE WHEN first_action IS NOT NULL THEN (
+             SELECT a.id FROM public.audit_actions a WHERE a.ctid = first_action::pg_catalog.tid AND a.transaction_id = tx) END,
          left(nullif(current_setting('threadline.request_id', true), ''), 255),
          left(nullif(current_setting('threadline.correlation_id', true), ''), 255),
          left(nullif(current_setting('threadline.job_id', true), ''), 255),
          session_user, nullif(current_setting('role'), 'none'), current_setting('application_name'), inet_client_addr())
-    ON CONFLICT (id) DO NOTHING;
-    IF FOUND THEN
-        RETURN current_setting('threadline.open') = ''; -- constraints are immediate, and the seal came with the row
+    ON CONFLICT (id) DO NOTHING
+    RETURNING t.ctid::pg_catalog.text, t.actor_ref INTO place, stored;
+    IF NOT FOUND THEN
+        SELECT t.ctid::pg_catalog.text, t.actor_ref, t.xmax <> '0' INTO place, stored, locked FROM public.audit_transactions t WHERE t.id = tx;
+        IF locked OR stored IS NULL AND actor IS NOT NULL THEN
+            -- The new version fires the trigger that writes a commit marker. It inherits the lock of an earlier marker, but not
+            -- the xmax of a savepoint that was rolled back.
+            UPDATE public.audit_transactions t SET actor_ref = coalesce(t.actor_ref, actor) WHERE t.id = tx
+                RETURNING t.ctid::pg_catalog.text, t.actor_ref, t.xmax <> '0' INTO place, stored, locked;
+        END IF;
     END IF;
-    SELECT actor_ref INTO stored FROM public.audit_transactions WHERE id = tx;
-    IF stored IS NULL AND actor IS NOT NULL THEN
-        UPDATE public.audit_transactions SET actor_ref = actor WHERE id = tx;
-    ELSIF stored <> actor THEN
+    IF stored <> actor THEN
         RAISE EXCEPTION 'threadline: this transaction writes as % and can''t go on as %', stored, actor
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Commit first: a transaction has one actor.';
-    END IF;
-    RETURN left(known, 36) <> tx::text;
-END $$;
-
--- Refuses a write to a table that requires an actor.
-CREATE OR REPLACE FUNCTION public.threadline_require_actor_v1(tx uuid, setting text, required text, target text) RETURNS void
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    actor pg_catalog.jsonb := public.threadline_actor_v1(setting);
-BEGIN
-    IF actor IS NULL THEN
-        SELECT actor_ref INTO actor FROM public.audit_transactions WHERE id = tx;
-    END IF;
-    IF actor IS NULL OR (required = 'known' AND actor ->> 'type' = 'anonymous') THEN
-        RAISE EXCEPTION 'threadline: table % requires %', target,
-            CASE required WHEN 'known' THEN 'an actor who is known' ELSE 'an actor' END
-            USING ERRCODE = 'insufficient_privilege',
-                  HINT = 'Write inside threadline::transaction, or SELECT set_config(''threadline.actor_ref'', ''{"type": "user", "id": "42"}'', true) first.';
-    END IF;
-END $$;
-
--- Makes sure that the transaction may write to a table and is open. `known` is what threadline.open says, `command` tells
--- the writing command from others of the same statement, with a 'd' before it if it deletes; NULL if it isn't known. Returns
--- what is known of the transaction:
---   '-'  this command is the first of the client's statement that is captured, or all of them only delete
---   '+'  it is not: a trigger or a function wrote in the middle of it, so that events may have overtaken each other
---   '!'  the transaction may be sealed already, so that what is captured now has to seal it again
--- That and the command are remembered in threadline.open, the statement in threadline.statement.
-CREATE OR REPLACE FUNCTION public.threadline_enter_v1(
-    tx uuid, setting text, known text, command text, required text, target_schema text, target_name text
-) RETURNS text
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    last CONSTANT pg_catalog.text := split_part(known, E'\x01', 2);
-    state pg_catalog.text := '-';
-    mark pg_catalog.text; -- assigned, because PERFORM costs a query
-BEGIN
-    IF required IS NOT NULL THEN
-        PERFORM public.threadline_require_actor_v1(tx, setting, required, target_schema || '.' || target_name);
-    END IF;
-    IF known = tx::text || '-' || setting || E'\x01' || command THEN
-        RETURN '-';
-    ELSIF left(known, 36) <> tx::text OR substr(known, 38, length(setting) + 1) <> setting || E'\x01' THEN
-        IF public.threadline_open_v1(tx, setting, known) THEN
-            RETURN '!';
+    ELSIF required IS NOT NULL THEN
+        IF stored IS NULL OR required = 'known' AND stored ->> 'type' = 'anonymous' THEN
+            RAISE EXCEPTION 'threadline: table %.% requires %', target_schema, target_name,
+                CASE required WHEN 'known' THEN 'an actor who is known' ELSE 'an actor' END
+                USING ERRCODE = 'insufficient_privilege',
+                      HINT = 'Write inside threadline::transaction, or SELECT set_config(''threadline.actor_ref'', ''{"type": "user", "id": "42"}'', true) first.';
         END IF;
     END IF;
-    -- Something of this transaction was captured before, in the same statement.
-    IF left(known, 36) = tx::text AND current_setting('threadline.statement', true) = statement_timestamp()::text THEN
-        IF substr(known, 37, 1) = '-' AND (last LIKE 'd%' AND command LIKE 'd%' OR ltrim(last, 'd') = ltrim(command, 'd')) THEN
-            -- One that also writes rows counts as such to the end.
-            command := CASE WHEN last LIKE 'd%' THEN command ELSE last END;
-        ELSE
-            state := '+';
-        END IF;
-    END IF;
-    mark := set_config('threadline.statement', statement_timestamp()::text, true)
-        || set_config('threadline.open', tx::text || state || setting || E'\x01' || CASE state WHEN '-' THEN coalesce(command, '?') ELSE '' END, true);
-    RETURN state;
+    mark := set_config('threadline.open', place || setting, true);
+    RETURN CASE WHEN locked THEN '!' || place ELSE place END;
 END $$;
 
--- The commit seal. It runs when the transaction commits, so committed_at is within the commit itself.
+-- The commit marker. It is written when the transaction commits, so committed_at is within the commit itself. The row of the
+-- transaction is locked then: what is captured after that, by other deferred triggers, finds it so and has a later marker written.
 CREATE OR REPLACE FUNCTION public.threadline_seal_v1() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    mark pg_catalog.text;
 BEGIN
+    -- A version that was superseded has a successor, which fires this trigger too. xmax is also that of a rolled back one.
+    IF NEW.xmax <> '0' THEN
+        IF NOT EXISTS (SELECT FROM public.audit_transactions t WHERE t.ctid = NEW.ctid) THEN
+            RETURN NULL;
+        END IF;
+    END IF;
     INSERT INTO public.audit_commits (transaction_id, occurred_at, committed_at) VALUES (NEW.id, NEW.occurred_at, clock_timestamp());
-    -- What is captured from now on doesn't find the transaction open, and seals it again.
-    mark := set_config('threadline.open', '', true);
+    PERFORM FROM public.audit_transactions t WHERE t.ctid = NEW.ctid FOR UPDATE;
+    RETURN NULL;
+END $$;
+
+-- Notices a commit marker that was written too early. When a transaction commits, this trigger fires after the one above; within
+-- it only if SET CONSTRAINTS made both immediate, and the transaction goes on. Then they are deferred again, and a new version of
+-- the transaction's row gets its marker at the commit. SET CONSTRAINTS goes by name, which is therefore the same.
+CREATE OR REPLACE FUNCTION public.threadline_sealed_v1() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF pg_trigger_depth() > 1 THEN
+        SET CONSTRAINTS public.threadline_seal DEFERRED;
+        UPDATE public.audit_transactions SET id = id WHERE id = NEW.transaction_id;
+    END IF;
     RETURN NULL;
 END $$;
 
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'public.audit_transactions'::regclass AND tgname = 'threadline_seal') THEN
-        CREATE CONSTRAINT TRIGGER threadline_seal AFTER INSERT ON public.audit_transactions
+        CREATE CONSTRAINT TRIGGER threadline_seal AFTER INSERT OR UPDATE ON public.audit_transactions
             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.threadline_seal_v1();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'public.audit_commits'::regclass AND tgname = 'threadline_seal') THEN
+        CREATE CONSTRAINT TRIGGER threadline_seal AFTER INSERT ON public.audit_commits
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.threadline_sealed_v1();
     END IF;
 END $$;
 
--- Seals a transaction that wrote on after its seal: the last one counts.
-CREATE OR REPLACE FUNCTION public.threadline_seal_again_v1(tx uuid) RETURNS void
-LANGUAGE sql
-AS $$
-    INSERT INTO public.audit_commits SELECT id, occurred_at, clock_timestamp() FROM public.audit_transactions WHERE id = tx
-$$;
-
 REVOKE ALL ON FUNCTION
-    public.threadline_open_v1(uuid, text, text),
-    public.threadline_require_actor_v1(uuid, text, text, text),
-    public.threadline_enter_v1(uuid, text, text, text, text, text, text),
+    public.threadline_place_v1(text),
+    public.threadline_is_open_v1(uuid, text, text, text),
+    public.threadline_enter_v1(uuid, text, text, text, text),
     public.threadline_seal_v1(),
-    public.threadline_seal_again_v1(uuid)
+    public.threadline_sealed_v1()
 FROM PUBLIC;

@@ -13,14 +13,22 @@
 
 SET LOCAL lock_timeout = '2s';
 
+-- An image with the placeholders of masked columns that have a value. Without a query, which auto_explain could log with the
+-- values that are kept out: so it is wherever images go.
 CREATE OR REPLACE FUNCTION public.threadline_masked_v1(image jsonb, mask jsonb) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
-    masks pg_catalog.jsonb;
+    field pg_catalog.text;
 BEGIN
-    SELECT jsonb_object_agg(m.key, m.value) INTO masks FROM jsonb_each(mask) m WHERE image -> m.key <> 'null';
-    RETURN image || coalesce(masks, '{}');
+    IF image IS NOT NULL AND mask IS NOT NULL THEN
+        FOREACH field IN ARRAY ARRAY(SELECT jsonb_object_keys(mask)) LOOP
+            IF image -> field <> 'null' THEN
+                image := image || jsonb_build_object(field, mask -> field);
+            END IF;
+        END LOOP;
+    END IF;
+    RETURN image;
 END $$;
 
 -- A list of the rules; '{}' where there is none.
@@ -39,9 +47,12 @@ CREATE OR REPLACE FUNCTION public.threadline_key_of_v1(rules jsonb, image jsonb)
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
-    pk pg_catalog.jsonb;
+    pk pg_catalog.jsonb := '{}';
+    field pg_catalog.text;
 BEGIN
-    SELECT jsonb_object_agg(k, image ->> k) INTO pk FROM jsonb_array_elements_text(rules -> 'key') k;
+    FOREACH field IN ARRAY public.threadline_list_v1(rules, 'key') LOOP
+        pk := pk || jsonb_build_object(field, image ->> field);
+    END LOOP;
     IF jsonb_strip_nulls(pk) <> pk THEN
         RAISE EXCEPTION 'threadline: table %.% has no value in its key columns %', rules ->> 'table_schema', rules ->> 'table_name', public.threadline_list_v1(rules, 'key')
             USING ERRCODE = 'object_not_in_prerequisite_state',
@@ -59,18 +70,18 @@ AS $$
 $$;
 
 -- Records one row change from its two whole images, and says what is left to do:
---   NULL       nothing was recorded: look at the rows, and pass their images and what changed, carefully
---   ''         nothing
---   'moved'    the key changed: another row may live under the old one
---   'overtaken' somebody wrote in between: the row's newest version may have been recorded already
--- `relation`, its schema and name are what fired the trigger, `operation` and `moment` are those of the trigger; without one,
--- `relation` is NULL. `command` tells the writing command from others of the same statement. `columns` are those of the
--- table in the order of their names, as far as they are known. `careful` says that the images were made column by column
--- where they had to be.
--- Few and large expressions, because each is made ready once in a transaction; variables in INSERT, because what is computed
--- there is made ready for each row.
+--   NULL     nothing was recorded: the images don't show everything, so look at the rows, and pass careful ones and what changed
+--   ''       nothing
+--   'moved'  the key changed: another row may live under the old one
+-- `relation`, its schema and name are what fired the trigger, `operation` and `trigger_when` are those of the trigger; without
+-- one, `relation` is NULL. `columns` are those of the table in the order of their names, as far as they are known. `careful` says
+-- that the images were made column by column where they had to be.
+--
+-- PL/pgSQL initialises every simple expression once per transaction, so few large expressions beat many small ones. Values are
+-- computed into variables first: expressions inside the INSERT are set up at each execution. Arguments of calls have exactly
+-- the types of the parameters, so that no other function of the name is a better match.
 CREATE OR REPLACE FUNCTION public.threadline_record_v1(
-    rules jsonb, relation oid, relation_schema text, relation_name text, operation text, moment text, command text,
+    rules jsonb, relation oid, relation_schema text, relation_name text, operation text, trigger_when text,
     columns text[], before jsonb, after jsonb, changed text[], careful boolean
 ) RETURNS text
 LANGUAGE plpgsql
@@ -78,18 +89,21 @@ AS $$
 DECLARE
     target CONSTANT integer := rules -> 'table_id';
     key_column CONSTANT pg_catalog.text := rules ->> 'key_column';
+    setting CONSTANT pg_catalog.text := coalesce(current_setting('threadline.actor_ref', true), '');
+    mark CONSTANT pg_catalog.text := current_setting('threadline.open', true);
+    place pg_catalog.text := public.threadline_place_v1(mark);
     pk pg_catalog.jsonb;
     prior pg_catalog.jsonb;
     field pg_catalog.text;
     hidden pg_catalog.text[];
+    required pg_catalog.text;
     tx pg_catalog.uuid;
-    state pg_catalog.text;
 BEGIN
     IF relation_name <> rules ->> 'table_name' OR relation_schema <> rules ->> 'table_schema' OR operation = 'TRUNCATE'
         OR current_setting('threadline.capture', true) = 'off'
     THEN
         IF NOT careful THEN
-            IF NOT public.threadline_admit_v1(rules, relation, relation_schema, relation_name, operation, moment) THEN
+            IF NOT public.threadline_admit_v1(rules, relation, relation_schema, relation_name, operation, trigger_when) THEN
                 RETURN '';
             END IF;
         END IF;
@@ -99,14 +113,16 @@ BEGIN
     IF NOT careful AND coalesce(greatest(pg_column_size(before), pg_column_size(after)) > (rules -> 'max_value_bytes')::integer, true) THEN
         RETURN NULL;
     END IF;
-    pk := CASE WHEN operation = 'TRUNCATE' THEN '{}'::jsonb ELSE public.threadline_key_v1(rules, key_column, coalesce(before, after)) END;
+    pk := CASE WHEN operation = 'TRUNCATE' THEN '{}'::pg_catalog.jsonb ELSE public.threadline_key_v1(rules, key_column, coalesce(before, after)) END;
     IF operation = 'UPDATE' THEN
         IF pk <> public.threadline_key_v1(rules, key_column, after) THEN
-            PERFORM public.threadline_record_v1(rules, relation, relation_schema, relation_name, 'DELETE', NULL, command, columns, before, NULL, NULL, true);
-            PERFORM public.threadline_record_v1(rules, relation, relation_schema, relation_name, 'INSERT', NULL, command, columns, NULL, after, NULL, true);
+            PERFORM public.threadline_record_v1(rules, relation, relation_schema, relation_name, 'DELETE'::pg_catalog.text, NULL::pg_catalog.text,
+                columns, before, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true);
+            PERFORM public.threadline_record_v1(rules, relation, relation_schema, relation_name, 'INSERT'::pg_catalog.text, NULL::pg_catalog.text,
+                columns, NULL::pg_catalog.jsonb, after, NULL::pg_catalog.text[], true);
             RETURN 'moved';
         END IF;
-        prior := '{}'::jsonb;
+        prior := '{}'::pg_catalog.jsonb;
         IF changed IS NULL THEN
             -- A loop: a query over jsonb_each_text() takes three times as long.
             FOREACH field IN ARRAY columns LOOP
@@ -124,21 +140,21 @@ BEGIN
                 prior := prior || jsonb_build_object(field, before -> field);
             END LOOP;
             IF rules ? 'on_change' THEN
-                after := after - ARRAY(SELECT jsonb_object_keys(public.threadline_unchanged_v1(rules, changed)));
+                after := after - public.threadline_unchanged_v1(rules, changed);
             END IF;
         END IF;
         before := prior;
     END IF;
     IF rules ?| '{redacted,except_columns,ignore_only}' THEN
         IF relation IS NOT NULL AND coalesce(after, before) - columns <> '{}' AND rules ? 'redacted' THEN
-            PERFORM public.threadline_verify_columns_v1(relation, rules, coalesce(after, before), columns);
+            PERFORM public.threadline_verify_columns_v1(relation, rules, public.threadline_columns_of_v1(coalesce(after, before)), columns);
         END IF;
-        hidden := public.threadline_list_v1(rules, 'exclude');
-        IF changed <> '{}' AND changed <@ (hidden || public.threadline_list_v1(rules, 'ignore_only')) THEN
+        hidden := public.threadline_list_v1(rules, 'exclude'::pg_catalog.text);
+        IF changed <> '{}' AND changed <@ (hidden || public.threadline_list_v1(rules, 'ignore_only'::pg_catalog.text)) THEN
             RETURN '';
         END IF;
         after := public.threadline_masked_v1(after - hidden, rules -> 'mask');
-        hidden := hidden || public.threadline_list_v1(rules, 'except_columns');
+        hidden := hidden || public.threadline_list_v1(rules, 'except_columns'::pg_catalog.text);
         changed := CASE operation WHEN 'UPDATE' THEN ARRAY(SELECT f FROM unnest(changed) f WHERE f <> ALL (hidden) ORDER BY f COLLATE "C") END;
         before := public.threadline_masked_v1(before - hidden, rules -> 'mask');
     END IF;
@@ -147,115 +163,118 @@ BEGIN
     END IF;
 
     tx := public.threadline_transaction_id_v1();
-    -- The usual case, without a call: the same command wrote before.
-    IF (current_setting('threadline.open', true) = tx::text || '-' || coalesce(current_setting('threadline.actor_ref', true), '') || E'\x01' || command
-        AND NOT rules ? 'require_actor') IS NOT TRUE
-    THEN
-        state := public.threadline_enter_v1(tx, coalesce(current_setting('threadline.actor_ref', true), ''),
-            coalesce(current_setting('threadline.open', true), ''), command, rules ->> 'require_actor', relation_schema, relation_name);
+    required := rules ->> 'require_actor';
+    IF place || setting IS DISTINCT FROM mark THEN
+        place := public.threadline_enter_v1(tx, setting, required, relation_schema, relation_name);
     END IF;
-    INSERT INTO public.audit_changes
-        (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk,
-         data_after, changed_fields, changed_from)
-    VALUES
-        (nextval('public.audit_changes_id_seq'), hashtextextended(pk::text, 0), clock_timestamp(), tx, target,
-         relation_schema, relation_name, lower(operation), pk, after, changed, before);
-    IF state = '!' THEN
-        PERFORM public.threadline_seal_again_v1(tx);
-    END IF;
-    RETURN CASE WHEN state <> '-' OR rules ? 'key_deferrable' THEN 'overtaken' ELSE '' END;
+    FOR attempt IN 1..3 LOOP
+        -- A change is inserted only together with a look at the row of its transaction; see threadline_is_open_v1.
+        INSERT INTO public.audit_changes
+            (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk,
+             data_after, changed_fields, changed_from)
+        SELECT
+            nextval('public.audit_changes_id_seq'), hashtextextended(pk::pg_catalog.text, 0), clock_timestamp(), tx, target,
+            relation_schema, relation_name, lower(operation), pk, after, changed, before
+        FROM public.audit_transactions t
+        WHERE t.ctid = ltrim(place, '!')::pg_catalog.tid AND t.id = tx AND (t.xmax = '0' OR place LIKE '!%')
+          AND (setting = '' OR t.actor_ref IS NOT NULL)
+          AND (required IS NULL OR t.actor_ref ->> 'type' <> 'anonymous' OR required <> 'known' AND t.actor_ref IS NOT NULL);
+        IF FOUND THEN
+            RETURN '';
+        END IF;
+        -- Twice where SET CONSTRAINTS made constraints immediate: then the commit marker comes with the row, and renews it.
+        place := public.threadline_enter_v1(tx, setting, required, relation_schema, relation_name);
+    END LOOP;
+    RAISE EXCEPTION 'threadline: the row of transaction % is not to be found', tx
+        USING ERRCODE = 'internal_error', HINT = 'Is there a trigger or a rule on public.audit_transactions that is not Threadline''s?';
 END $$;
 
--- The columns that are stored only when they change, and did not; NULL if there is none or the key changed.
-CREATE OR REPLACE FUNCTION public.threadline_unchanged_v1(rules jsonb, changed text[]) RETURNS jsonb
+-- The names of an image's columns.
+CREATE OR REPLACE FUNCTION public.threadline_columns_of_v1(image jsonb) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE SET plan_cache_mode = force_generic_plan
+AS $$ BEGIN RETURN ARRAY(SELECT jsonb_object_keys(image)); END $$;
+
+-- The columns that are stored only when they change, and did not; none if the key changed.
+CREATE OR REPLACE FUNCTION public.threadline_unchanged_v1(rules jsonb, changed text[]) RETURNS text[]
 LANGUAGE sql IMMUTABLE
 AS $$
-    SELECT jsonb_object_agg(u, NULL) FROM jsonb_array_elements_text(rules -> 'on_change') u
-    WHERE u <> ALL (changed) AND NOT rules -> 'key' ?| changed
+    SELECT ARRAY(SELECT u FROM jsonb_array_elements_text(rules -> 'on_change') u
+                 WHERE u <> ALL (changed) AND NOT rules -> 'key' ?| changed)
 $$;
 
--- Ends a quick pass over the rows of a statement: their images don't show what changed.
-CREATE OR REPLACE FUNCTION public.threadline_inexact_v1() RETURNS boolean
-LANGUAGE plpgsql
-AS $$
-BEGIN
-    RAISE EXCEPTION 'threadline: the images of a row don''t show what changed';
-END $$;
-
--- Records many row changes of one statement: what threadline_record_v1 does, for arrays of images. `changes` has the
--- changed columns where they are known. An UPDATE of a key is recorded as the delete under the old key; its other half by
--- the operation 'MOVE', once all old keys are free. Returns '' or 'overtaken', as threadline_record_v1
--- does, with 'moved' behind it if a key changed.
+-- Records many row changes of one statement: what threadline_record_v1 does, for arrays of images and of the places that the rows
+-- have in it. `changes` has the changed columns where they are known. An UPDATE of a key is recorded as the delete under the
+-- old key; its other half by the operation 'MOVE', once all old keys are free. Returns whether a key changed, and the places
+-- of the rows that were left out because their images don't show what changed.
 CREATE OR REPLACE FUNCTION public.threadline_record_rows_v1(
-    rules jsonb, operation text, command text, before jsonb[], after jsonb[], changes jsonb[]
-) RETURNS text
+    rules jsonb, operation text, places bigint[], before jsonb[], after jsonb[], changes jsonb[], OUT moved boolean, OUT inexact bigint[]
+)
 LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan -- planning takes longer than recording a few rows
+SET plan_cache_mode = force_generic_plan -- planning takes longer than recording a few rows, and a plan with values could be logged
 AS $$
 DECLARE
     target CONSTANT integer := rules -> 'table_id';
     target_schema CONSTANT pg_catalog.text := rules ->> 'table_schema';
     target_name CONSTANT pg_catalog.text := rules ->> 'table_name';
     key_column CONSTANT pg_catalog.text := rules ->> 'key_column';
-    exclude CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'exclude');
-    hidden CONSTANT pg_catalog.text[] := exclude || public.threadline_list_v1(rules, 'except_columns');
-    ignored CONSTANT pg_catalog.text[] := exclude || public.threadline_list_v1(rules, 'ignore_only');
+    exclude CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'exclude'::pg_catalog.text);
+    hidden CONSTANT pg_catalog.text[] := exclude || public.threadline_list_v1(rules, 'except_columns'::pg_catalog.text);
+    ignored CONSTANT pg_catalog.text[] := exclude || public.threadline_list_v1(rules, 'ignore_only'::pg_catalog.text);
     store_changed_from CONSTANT boolean := rules ? 'store_changed_from';
     mask CONSTANT pg_catalog.jsonb := rules -> 'mask';
-    on_change CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'on_change');
+    on_change CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'on_change'::pg_catalog.text);
     tx CONSTANT pg_catalog.uuid := public.threadline_transaction_id_v1();
-    state pg_catalog.text;
-    moved boolean;
+    setting CONSTANT pg_catalog.text := coalesce(current_setting('threadline.actor_ref', true), '');
+    required CONSTANT pg_catalog.text := rules ->> 'require_actor';
+    place pg_catalog.text;
 BEGIN
-    state := public.threadline_enter_v1(tx, coalesce(current_setting('threadline.actor_ref', true), ''),
-        coalesce(current_setting('threadline.open', true), ''), command, rules ->> 'require_actor', target_schema, target_name);
-    WITH line AS (
+    IF public.threadline_is_open_v1(tx, setting, current_setting('threadline.open', true), required) IS NOT TRUE THEN
+        place := public.threadline_enter_v1(tx, setting, required, target_schema, target_name);
+    END IF;
+    WITH change AS MATERIALIZED (
+        SELECT k.place, k.op, CASE k.op WHEN 'insert' THEN k.new_key ELSE k.old_key END AS pk,
+            CASE k.op WHEN 'update' THEN k.after - ARRAY(SELECT u FROM unnest(on_change) u WHERE u <> ALL (d.changed)) ELSE k.after END AS after,
+            CASE k.op WHEN 'update' THEN ARRAY(SELECT f FROM unnest(d.changed) f WHERE f <> ALL (hidden)) END AS changed,
+            CASE k.op WHEN 'update' THEN coalesce(d.prior, '{}') ELSE k.before END AS prior,
+            k.op = 'update' AND d.changed <> '{}' AND d.changed <@ ignored AS unseen,
+            -- The text of a jsonb value doesn't tell 1 from "1": where the images don't show it, the rows have to.
+            k.op = 'update' AND k.changed IS NULL AND (d.changed IS NULL OR k.before - d.changed <> k.after - d.changed) AS inexact
+        FROM (
+            SELECT i.*, CASE WHEN operation IN ('INSERT', 'MOVE') THEN 'insert'
+                WHEN operation = 'UPDATE' AND i.old_key = i.new_key THEN 'update' ELSE 'delete' END AS op
+            FROM (
+                SELECT p.place, p.before, p.after, p.changed,
+                    CASE WHEN p.before IS NOT NULL THEN public.threadline_key_v1(rules, key_column, p.before) END AS old_key,
+                    CASE WHEN p.after IS NOT NULL THEN public.threadline_key_v1(rules, key_column, p.after) END AS new_key
+                FROM unnest(places, before, after, changes) p(place, before, after, changed)
+                OFFSET 0) i
+            WHERE operation <> 'MOVE' OR i.old_key <> i.new_key
+            OFFSET 0) k
+        LEFT JOIN LATERAL (
+            SELECT array_agg(f ORDER BY f COLLATE "C") AS changed, jsonb_object_agg(f, k.before -> f) AS prior
+            FROM (SELECT e.key AS f FROM jsonb_each_text(CASE k.op WHEN 'update' THEN k.before END) e
+                  WHERE k.changed IS NULL AND k.after ->> e.key IS DISTINCT FROM e.value
+                  UNION ALL SELECT jsonb_array_elements_text(k.changed)) e) d ON k.op = 'update'),
+    recorded AS (
         INSERT INTO public.audit_changes
             (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk,
              data_after, changed_fields, changed_from)
-        SELECT nextval('public.audit_changes_id_seq'), hashtextextended(c.pk::text, 0), clock_timestamp(), tx, target,
+        SELECT nextval('public.audit_changes_id_seq'), hashtextextended(c.pk::pg_catalog.text, 0), clock_timestamp(), tx, target,
             target_schema, target_name, c.op, c.pk,
             CASE WHEN c.op = 'delete' THEN NULL
                 WHEN mask IS NULL THEN c.after - exclude ELSE public.threadline_masked_v1(c.after - exclude, mask) END,
             c.changed,
             CASE WHEN c.op = 'insert' OR NOT store_changed_from THEN NULL
                 WHEN mask IS NULL THEN c.prior - hidden ELSE public.threadline_masked_v1(c.prior - hidden, mask) END
-        FROM (
-            SELECT k.op, CASE k.op WHEN 'insert' THEN k.new_key ELSE k.old_key END AS pk,
-                CASE k.op WHEN 'update' THEN k.after - ARRAY(SELECT u FROM unnest(on_change) u WHERE u <> ALL (d.changed)) ELSE k.after END AS after,
-                CASE k.op WHEN 'update' THEN ARRAY(SELECT f FROM unnest(d.changed) f WHERE f <> ALL (hidden)) END AS changed,
-                CASE k.op WHEN 'update' THEN coalesce(d.prior, '{}') ELSE k.before END AS prior,
-                k.op = 'update' AND d.changed <> '{}' AND d.changed <@ ignored AS unseen
-            FROM (
-                SELECT i.*, CASE WHEN operation IN ('INSERT', 'MOVE') THEN 'insert'
-                    WHEN operation = 'UPDATE' AND i.old_key = i.new_key THEN 'update' ELSE 'delete' END AS op
-                FROM (
-                    SELECT p.before, p.after, p.changed,
-                        CASE WHEN p.before IS NOT NULL THEN public.threadline_key_v1(rules, key_column, p.before) END AS old_key,
-                        CASE WHEN p.after IS NOT NULL THEN public.threadline_key_v1(rules, key_column, p.after) END AS new_key
-                    FROM unnest(before, after, changes) p(before, after, changed)
-                    OFFSET 0) i
-                WHERE operation <> 'MOVE' OR i.old_key <> i.new_key
-                OFFSET 0) k
-            LEFT JOIN LATERAL (
-                SELECT array_agg(f ORDER BY f COLLATE "C") AS changed, jsonb_object_agg(f, k.before -> f) AS prior
-                FROM (SELECT e.key AS f FROM jsonb_each_text(CASE k.op WHEN 'update' THEN k.before END) e
-                      WHERE k.changed IS NULL AND k.after ->> e.key IS DISTINCT FROM e.value
-                      UNION ALL SELECT jsonb_array_elements_text(k.changed)) e) d ON k.op = 'update'
-            -- The text of a jsonb value doesn't tell 1 from "1": where the images don't show it, the rows have to.
-            WHERE k.op <> 'update' OR k.changed IS NOT NULL
-                OR CASE WHEN d.changed IS NULL OR k.before - d.changed <> k.after - d.changed THEN public.threadline_inexact_v1() ELSE true END
-            OFFSET 0) c
-        WHERE NOT c.unseen
+        FROM change c
+        WHERE NOT coalesce(c.unseen, false) AND NOT c.inexact
         RETURNING op)
-    SELECT bool_or(op = 'delete') INTO moved FROM line;
-    IF state = '!' THEN
-        PERFORM public.threadline_seal_again_v1(tx);
-    END IF;
-    RETURN CASE WHEN state <> '-' OR rules ? 'key_deferrable' THEN 'overtaken' ELSE '' END || CASE WHEN operation = 'UPDATE' AND moved THEN 'moved' ELSE '' END;
+    SELECT operation = 'UPDATE' AND coalesce((SELECT bool_or(r.op = 'delete') FROM recorded r), false),
+        ARRAY(SELECT c.place FROM change c WHERE c.inexact)
+        INTO moved, inexact;
 END $$;
 
 REVOKE ALL ON FUNCTION
-    public.threadline_record_v1(jsonb, oid, text, text, text, text, text, text[], jsonb, jsonb, text[], boolean),
-    public.threadline_record_rows_v1(jsonb, text, text, jsonb[], jsonb[], jsonb[])
+    public.threadline_record_v1(jsonb, oid, text, text, text, text, text[], jsonb, jsonb, text[], boolean),
+    public.threadline_record_rows_v1(jsonb, text, bigint[], jsonb[], jsonb[], jsonb[])
 FROM PUBLIC;

@@ -17,7 +17,7 @@ END $$;
 
 -- Whether a trigger goes on to record: not for TRUNCATE, which is dealt with here, nor where capture is switched off.
 CREATE OR REPLACE FUNCTION public.threadline_admit_v1(
-    rules jsonb, relation oid, relation_schema text, relation_name text, operation text, moment text
+    rules jsonb, relation oid, relation_schema text, relation_name text, operation text, trigger_when text
 ) RETURNS boolean
 LANGUAGE plpgsql
 AS $$
@@ -29,7 +29,7 @@ BEGIN
         PERFORM public.threadline_bypass_v1((rules -> 'table_id')::integer, rules ->> 'table_schema', rules ->> 'table_name');
         RETURN false;
     ELSIF operation = 'TRUNCATE' THEN
-        PERFORM public.threadline_truncate_v1(rules, relation, moment);
+        PERFORM public.threadline_truncate_v1(rules, relation::pg_catalog.regclass, trigger_when);
         RETURN false;
     END IF;
     RETURN true;
@@ -38,177 +38,213 @@ END $$;
 -- A table with redaction has a column that nobody knew when it was captured. If a redacted one is gone, it was probably
 -- renamed; else the new one may be computed from a redacted one. Nothing may be stored in the clear.
 CREATE OR REPLACE FUNCTION public.threadline_verify_columns_v1(
-    relation regclass, rules jsonb, image jsonb, known_columns text[]
+    relation oid, rules jsonb, present text[], known_columns text[]
 ) RETURNS void
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    redacted CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'redacted');
+    redacted CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'redacted'::pg_catalog.text);
     missing pg_catalog.text;
 BEGIN
-    SELECT string_agg(r, ', ' ORDER BY r) INTO missing FROM unnest(redacted) r WHERE NOT image ? r;
+    SELECT string_agg(r, ', ' ORDER BY r) INTO missing FROM unnest(redacted) r WHERE r <> ALL (present);
     IF missing IS NOT NULL THEN
         RAISE EXCEPTION 'threadline: table %.% lost its redacted column % and has an unknown column %', rules ->> 'table_schema', rules ->> 'table_name', missing,
-            (SELECT string_agg(c, ', ' ORDER BY c) FROM jsonb_object_keys(image - known_columns) c)
+            (SELECT string_agg(c, ', ' ORDER BY c) FROM unnest(present) c WHERE c <> ALL (known_columns))
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Redact the column under its new name, run `threadline generate` and the new migration.';
     END IF;
-    PERFORM public.threadline_check_redaction_v1(relation, redacted, '{}');
+    PERFORM public.threadline_check_redaction_v1(relation::pg_catalog.regclass, redacted, '{}'::pg_catalog.text[]);
 END $$;
 
--- Columns of a row, each as its text.
-CREATE OR REPLACE FUNCTION public.threadline_texts_v1(source anyelement, columns text[]) RETURNS jsonb
-LANGUAGE plpgsql
+-- A json value as jsonb, from its text; what jsonb can't hold as a string: `fallback`.
+CREATE OR REPLACE FUNCTION public.threadline_json_v1(value text, fallback text) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE
 AS $$
-DECLARE
-    texts pg_catalog.jsonb;
 BEGIN
-    EXECUTE format('SELECT jsonb_build_object(%s)', (SELECT string_agg(format('%1$L, ($1).%1$I::text', c), ', ') FROM unnest(columns) c))
-        INTO texts USING source;
-    RETURN texts;
+    RETURN value::pg_catalog.jsonb;
+EXCEPTION WHEN OTHERS THEN
+    RETURN to_jsonb(fallback);
 END $$;
 
--- The image of a row, whatever is in it. What to_jsonb() can't make, or makes too large, is made column by column: a value
--- above the limit is left out, a json value that jsonb can't hold is kept as text, and no redacted value is looked at, since
--- the digest of one would give it away.
-CREATE OR REPLACE FUNCTION public.threadline_image_v1(source anyelement, rules jsonb) RETURNS jsonb
-LANGUAGE plpgsql
+-- Whether a type is json, or made of it.
+CREATE OR REPLACE FUNCTION public.threadline_holds_json_v1(type oid) RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+    WITH RECURSIVE part(oid) AS (
+        SELECT type
+        UNION
+        SELECT inner_type FROM part JOIN pg_catalog.pg_type t ON t.oid = part.oid
+        LEFT JOIN pg_catalog.pg_attribute a ON t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+        CROSS JOIN LATERAL unnest(ARRAY[nullif(t.typelem, 0), nullif(t.typbasetype, 0), a.atttypid]) inner_type
+        WHERE inner_type IS NOT NULL
+    )
+    SELECT EXISTS (SELECT FROM part WHERE part.oid = 'pg_catalog.json'::pg_catalog.regtype)
+$$;
+
+-- The image of a row whatever is in it, as an SQL expression over a row that is called `source`, without the columns `skip`: a
+-- value above the limit is left out, a json value that jsonb can't hold is kept as text. Of an excluded or masked column only
+-- whether it has a value is looked at, since the digest of one would give it away. No code of a type's owner is called:
+-- concat() prints with the type's output function, where a cast to text or json may be anybody's.
+CREATE OR REPLACE FUNCTION public.threadline_image_sql_v1(relation oid, rules jsonb, source text, skip text[]) RETURNS text
+LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     max_value_bytes CONSTANT integer := rules -> 'max_value_bytes';
-    hidden CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'redacted');
-    as_text CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'as_text');
-    image pg_catalog.jsonb := '{}';
-    value pg_catalog.jsonb;
-    bytes bigint;
+    hidden CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'redacted'::pg_catalog.text);
+    as_text CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'as_text'::pg_catalog.text);
+    omitted CONSTANT pg_catalog.text := 'pg_catalog.jsonb_build_object(''$threadline'', ''omitted'', ''bytes'', pg_catalog.octet_length(%1$s), ''sha256'', pg_catalog.encode(pg_catalog.sha256(%2$s), ''hex''))';
     field pg_catalog.record;
+    value pg_catalog.text;
+    printed pg_catalog.text;
+    image pg_catalog.text;
 BEGIN
-    BEGIN
-        IF pg_column_size(source) <= max_value_bytes THEN
-            image := to_jsonb(source);
-            IF as_text <> '{}' THEN
-                image := image || public.threadline_texts_v1(source, as_text);
-            END IF;
-            IF pg_column_size(image) <= max_value_bytes THEN
-                RETURN image;
-            END IF;
-        END IF;
-    EXCEPTION WHEN OTHERS THEN
-        NULL;
-    END;
-    image := '{}';
     FOR field IN
-        SELECT a.attname::text AS name, f.typoutput = 'byteaout'::regproc AS binary, a.attlen = -1 AS variable
-        FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.typrelid = a.attrelid
-        JOIN pg_catalog.pg_type f ON f.oid = a.atttypid -- a domain prints as the type that it is made of
-        WHERE t.oid = pg_typeof(source) AND a.attnum > 0 AND NOT a.attisdropped
+        SELECT a.attname::pg_catalog.text AS name, format('%s.%I', source, a.attname) AS value, a.attlen = -1 AS variable,
+            f.typoutput = 'pg_catalog.byteaout'::pg_catalog.regproc AS binary, -- a domain prints as the type that it is made of
+            public.threadline_as_text_v1(a.atttypid) AS as_text, public.threadline_holds_json_v1(a.atttypid) AS json
+        FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type f ON f.oid = a.atttypid
+        WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (skip)
+        ORDER BY a.attnum
     LOOP
-        value := NULL;
+        printed := format('CASE WHEN %1$s IS DISTINCT FROM NULL THEN pg_catalog.concat(%1$s) END', field.value);
         IF field.name = ANY (hidden) THEN
-            EXECUTE format('SELECT CASE WHEN ($1).%I IS DISTINCT FROM NULL THEN ''""''::jsonb END', field.name) INTO value USING source;
+            value := format('CASE WHEN %s IS DISTINCT FROM NULL THEN ''""''::pg_catalog.jsonb END', field.value);
+        ELSIF field.as_text OR field.name = ANY (as_text) THEN
+            value := format('pg_catalog.to_jsonb(%s)', printed);
+        ELSIF field.json THEN
+            value := format('public.threadline_json_v1(pg_catalog.to_json(%s)::pg_catalog.text, %s)', field.value, printed);
         ELSE
-            IF field.variable THEN
-                EXECUTE format(CASE WHEN field.binary THEN 'SELECT octet_length(($1).%I)' ELSE 'SELECT octet_length(($1).%I::text)' END, field.name)
-                    INTO bytes USING source;
-            ELSE
-                bytes := NULL;
-            END IF;
-            IF bytes > max_value_bytes THEN
-                EXECUTE format(
-                    CASE WHEN field.binary THEN 'SELECT jsonb_build_object(''$threadline'', ''omitted'', ''bytes'', $2, ''sha256'', encode(sha256(($1).%I), ''hex''))'
-                    ELSE 'SELECT jsonb_build_object(''$threadline'', ''omitted'', ''bytes'', $2, ''sha256'', encode(sha256(convert_to(($1).%I::text, getdatabaseencoding())), ''hex''))' END,
-                    field.name) INTO value USING source, bytes;
-            ELSE
-                BEGIN
-                    EXECUTE format(CASE WHEN field.name = ANY (as_text) THEN 'SELECT to_jsonb(($1).%I::text)' ELSE 'SELECT to_jsonb(($1).%I)' END, field.name)
-                        INTO value USING source;
-                EXCEPTION WHEN OTHERS THEN
-                    EXECUTE format('SELECT to_jsonb(($1).%I::text)', field.name) INTO value USING source;
-                END;
-            END IF;
+            value := format('pg_catalog.to_jsonb(%s)', field.value);
         END IF;
-        image := image || jsonb_build_object(field.name, value);
+        IF field.variable AND field.name <> ALL (hidden) THEN
+            value := format('CASE WHEN pg_catalog.octet_length(%1$s) > %2$s THEN %3$s ELSE %4$s END',
+                CASE WHEN field.binary THEN field.value ELSE printed END, max_value_bytes,
+                CASE WHEN field.binary THEN format(omitted, field.value, field.value)
+                    ELSE format(omitted, printed, format('pg_catalog.convert_to(%s, pg_catalog.getdatabaseencoding())', printed)) END,
+                value);
+        END IF;
+        image := concat_ws(', ', image, format('(%L, %s)', field.name, value));
     END LOOP;
-    RETURN image;
+    RETURN CASE WHEN image IS NULL THEN quote_literal('{}') || '::pg_catalog.jsonb'
+        ELSE format('(SELECT pg_catalog.jsonb_object_agg(f.name, f.value) FROM (VALUES %s) f(name, value))', image) END;
 END $$;
 
--- The columns in which two versions of a row differ, to the last bit.
-CREATE OR REPLACE FUNCTION public.threadline_differences_v1(old_row anyelement, new_row anyelement) RETURNS text[]
-LANGUAGE plpgsql
+-- The images of $1 and $2, two versions of a row of this relation, as a query; see threadline_image_sql_v1.
+CREATE OR REPLACE FUNCTION public.threadline_images_query_v1(relation oid, rules jsonb, operation text, skip text[]) RETURNS text
+LANGUAGE plpgsql STABLE
 AS $$
-DECLARE
-    comparison pg_catalog.text;
-    differing pg_catalog.text[];
 BEGIN
-    -- Subselects, because a comparison of ROW(…) with ROW(…) asks for the operators of the columns' types.
-    SELECT string_agg(format('CASE WHEN (SELECT o FROM (SELECT ($1).%1$I AS value) o) OPERATOR(pg_catalog.*<>) (SELECT n FROM (SELECT ($2).%1$I AS value) n) THEN %1$L END', a.attname), ', ' ORDER BY a.attname COLLATE "C")
-        INTO comparison
-    FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.typrelid = a.attrelid
-    WHERE t.oid = pg_typeof(old_row) AND a.attnum > 0 AND NOT a.attisdropped;
-    EXECUTE format('SELECT array_remove(ARRAY[%s]::text[], NULL)', comparison) INTO differing USING old_row, new_row;
-    RETURN differing;
+    RETURN format('SELECT %s, %s',
+        CASE WHEN operation = 'INSERT' THEN 'NULL::pg_catalog.jsonb' ELSE public.threadline_image_sql_v1(relation, rules, '($1)'::pg_catalog.text, skip) END,
+        CASE WHEN operation = 'DELETE' THEN 'NULL::pg_catalog.jsonb' ELSE public.threadline_image_sql_v1(relation, rules, '($2)'::pg_catalog.text, skip) END);
 END $$;
 
--- Looks at the row that lives under the key of `source` now, and records it if the log's newest line says otherwise.
--- `gone` says that the row was recorded as gone, and not as `source`.
+-- The columns in which two versions of a row differ, to the last bit, as an SQL expression over two rows.
+CREATE OR REPLACE FUNCTION public.threadline_differences_sql_v1(relation oid, old_row text, new_row text) RETURNS text
+LANGUAGE sql STABLE
+AS $$
+    -- record_image_ne(), because the operator between ROW(…) and ROW(…) asks for those of the columns' types.
+    SELECT format('pg_catalog.array_remove(ARRAY[%s]::pg_catalog.text[], NULL)', string_agg(format(
+        'CASE WHEN pg_catalog.record_image_ne(ROW(%2$s.%1$I), ROW(%3$s.%1$I)) THEN %1$L END', a.attname, old_row, new_row), ', ' ORDER BY a.attname COLLATE "C"))
+    FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+$$;
+
+-- The type that a domain is made of, through domains over domains.
+CREATE OR REPLACE FUNCTION public.threadline_base_type_v1(type oid) RETURNS oid
+LANGUAGE sql STABLE
+AS $$
+    WITH RECURSIVE base(oid) AS (
+        SELECT type UNION ALL SELECT t.typbasetype FROM base JOIN pg_catalog.pg_type t ON t.oid = base.oid WHERE t.typtype = 'd')
+    SELECT b.oid FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.oid WHERE t.typtype <> 'd'
+$$;
+
+-- The condition that a row `r` has this key, as SQL. The key's values are of the types that domains are made of: a domain's
+-- check would run here.
+CREATE OR REPLACE FUNCTION public.threadline_key_condition_v1(relation oid, rules jsonb, pk jsonb) RETURNS text
+LANGUAGE sql STABLE
+AS $$
+    SELECT string_agg(format('r.%I = %L::%s', a.attname, pk ->> a.attname::pg_catalog.text,
+        format_type(public.threadline_base_type_v1(a.atttypid), CASE t.typtype WHEN 'd' THEN t.typtypmod ELSE a.atttypmod END)), ' AND ')
+    FROM jsonb_array_elements_text(rules -> 'key') k
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = relation AND a.attname = k AND NOT a.attisdropped
+    JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+$$;
+
+-- Whether the log's owner may look at a table without an error, and without rows being hidden from it.
+CREATE OR REPLACE FUNCTION public.threadline_may_read_v1(relation oid) RETURNS boolean
+LANGUAGE sql STABLE
+AS $$ SELECT has_table_privilege(relation, 'SELECT') AND NOT row_security_active(relation) $$;
+
+-- Looks at the row that lives under the key of `key_image` now, and records it if it isn't what was `recorded`, the image of
+-- the newest change about the row; NULL if that says that the row is gone.
 -- A row that row level security hides would be recorded as gone: with row_security off, reading it is an error instead.
-CREATE OR REPLACE FUNCTION public.threadline_settle_v1(
-    source anyelement, gone boolean, rules jsonb
-) RETURNS void
+CREATE OR REPLACE FUNCTION public.threadline_recheck_v1(rules jsonb, key_image jsonb, recorded jsonb) RETURNS void
 LANGUAGE plpgsql SET row_security = off
 AS $$
 DECLARE
     target CONSTANT pg_catalog.regclass := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
-    image pg_catalog.jsonb;
+    pk CONSTANT pg_catalog.jsonb := public.threadline_key_of_v1(rules, key_image);
+    redacted CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'redacted'::pg_catalog.text);
+    known CONSTANT pg_catalog.jsonb := recorded - public.threadline_list_v1(rules, 'on_change'::pg_catalog.text);
     live pg_catalog.jsonb;
-    changed pg_catalog.text[];
+    field pg_catalog.text;
+    changed pg_catalog.text[] := '{}';
+    outcome pg_catalog.text;
 BEGIN
-    -- t.* is the row also where a column is called t. A row of a partition has another type, and shows what changed by its
-    -- image alone.
-    EXECUTE format('SELECT public.threadline_image_v1(t.*, $2), %s FROM %s t WHERE %s',
-        CASE WHEN pg_typeof(source) = (SELECT c.reltype FROM pg_catalog.pg_class c WHERE c.oid = target)
-            THEN 'public.threadline_differences_v1($1, t.*)' ELSE 'NULL::text[]' END, target,
-        (SELECT string_agg(format('t.%1$I = ($1).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k))
-        INTO live, changed USING source, rules;
-    IF NOT gone THEN
-        image := public.threadline_image_v1(source, rules);
+    BEGIN
+        EXECUTE format('SELECT %s FROM %s r WHERE %s',
+            public.threadline_image_sql_v1(target::pg_catalog.oid, rules, 'r'::pg_catalog.text, '{}'::pg_catalog.text[]), target,
+            public.threadline_key_condition_v1(target::pg_catalog.oid, rules, pk)) INTO live;
+    EXCEPTION WHEN insufficient_privilege THEN
+        RAISE EXCEPTION 'threadline: role %, which owns the log, can''t read table % again after another command wrote to it: %', current_user, target, SQLERRM
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('GRANT SELECT ON %1$s TO %2$I; where row level security is enabled, also ALTER ROLE %2$I BYPASSRLS.', target, current_user);
+    END;
+    IF live IS NULL THEN
+        IF recorded IS NOT NULL THEN
+            outcome := public.threadline_record_v1(rules, NULL::pg_catalog.oid, rules ->> 'table_schema', rules ->> 'table_name',
+                'DELETE'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text[], recorded, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true);
+        END IF;
+    ELSIF recorded IS NULL THEN
+        outcome := public.threadline_record_v1(rules, NULL::pg_catalog.oid, rules ->> 'table_schema', rules ->> 'table_name',
+            'INSERT'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text[], NULL::pg_catalog.jsonb, live, NULL::pg_catalog.text[], true);
+    ELSE
+        FOREACH field IN ARRAY public.threadline_columns_of_v1(live) LOOP
+            IF field <> ALL (redacted) AND (live ->> field IS DISTINCT FROM known ->> field OR live -> field IS DISTINCT FROM known -> field) THEN
+                changed := changed || field;
+            END IF;
+        END LOOP;
+        IF changed <> '{}' THEN
+            outcome := public.threadline_record_v1(rules, NULL::pg_catalog.oid, rules ->> 'table_schema', rules ->> 'table_name',
+                'UPDATE'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text[], recorded, live, changed, true);
+        END IF;
     END IF;
-    IF live IS NULL AND image IS NULL OR NOT gone AND changed = '{}' THEN
-        RETURN;
-    END IF;
-    PERFORM public.threadline_record_v1(rules, NULL, rules ->> 'table_schema', rules ->> 'table_name',
-        CASE WHEN live IS NULL THEN 'DELETE' WHEN image IS NULL THEN 'INSERT' ELSE 'UPDATE' END, NULL, NULL,
-        ARRAY(SELECT k FROM jsonb_object_keys(live) k ORDER BY k COLLATE "C"), image, live,
-        CASE WHEN live IS NOT NULL AND image IS NOT NULL THEN changed END, true);
 END $$;
 
 -- What a statement trigger asks of its rows, as SQL, because only the trigger's own queries see them:
---   pairs  both images of every row that changed, and where
---   gone   settles the keys that rows left and that somebody lives under
---   kept   settles the rows that are not what lives under their key
+--   gone   rechecks the keys that rows left and that somebody lives under
+--   kept   rechecks the rows that are not what lives under their key
 CREATE OR REPLACE FUNCTION public.threadline_rows_query_v1(purpose text, operation text, rules jsonb) RETURNS text
-LANGUAGE plpgsql IMMUTABLE
+LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    target CONSTANT pg_catalog.text := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
+    target CONSTANT pg_catalog.regclass := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
     deleted CONSTANT pg_catalog.text := format('SELECT NULL::%1$s AS n, "!old"::%1$s AS o FROM old_rows "!old"', target);
     inserted CONSTANT pg_catalog.text := format('SELECT "!new"::%1$s AS n, NULL::%1$s AS o FROM new_rows "!new"', target);
     updated CONSTANT pg_catalog.text := format('SELECT n.n, o.o FROM (SELECT row_number() OVER () AS i, "!old"::%1$s AS o FROM old_rows "!old") o
         FULL JOIN (SELECT row_number() OVER () AS i, "!new"::%1$s AS n FROM new_rows "!new") n USING (i)', target);
     source CONSTANT pg_catalog.text := CASE operation WHEN 'INSERT' THEN inserted WHEN 'DELETE' THEN deleted ELSE updated END;
-    same_key CONSTANT pg_catalog.text := (SELECT string_agg(format('t.%1$I = (p.%%1$s).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k);
+    old_key CONSTANT pg_catalog.text := (SELECT string_agg(format('t.%1$I = (p.o).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k);
+    new_key CONSTANT pg_catalog.text := (SELECT string_agg(format('t.%1$I = (p.n).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k);
+    old_image CONSTANT pg_catalog.text := public.threadline_image_sql_v1(target::pg_catalog.oid, rules, '(p.o)'::pg_catalog.text, '{}'::pg_catalog.text[]);
+    new_image CONSTANT pg_catalog.text := public.threadline_image_sql_v1(target::pg_catalog.oid, rules, '(p.n)'::pg_catalog.text, '{}'::pg_catalog.text[]);
 BEGIN
     RETURN CASE purpose
-        WHEN 'pairs' THEN format('SELECT CASE WHEN p.o IS DISTINCT FROM NULL THEN public.threadline_image_v1(p.o, $1) END AS before,
-            CASE WHEN p.n IS DISTINCT FROM NULL THEN public.threadline_image_v1(p.n, $1) END AS after,
-            %s AS changed FROM (%s OFFSET 0) p %s',
-            CASE operation WHEN 'UPDATE' THEN 'to_jsonb(public.threadline_differences_v1(p.o, p.n))' ELSE 'NULL::jsonb' END,
-            source, CASE operation WHEN 'UPDATE' THEN 'WHERE p.o *<> p.n' ELSE '' END)
-        WHEN 'gone' THEN format('SELECT public.threadline_settle_v1(p.o, true, $1) FROM (%s OFFSET 0) p JOIN %s t ON %s %s',
-            source, target, format(same_key, 'o'), CASE operation WHEN 'UPDATE' THEN
-                format('WHERE NOT EXISTS (SELECT FROM new_rows t WHERE %s)', format(same_key, 'o')) ELSE '' END)
-        WHEN 'kept' THEN format('SELECT public.threadline_settle_v1(p.n, false, $1) FROM (%s OFFSET 0) p LEFT JOIN %s t ON %s
-            WHERE t.* *<> p.n OR t.* IS NOT DISTINCT FROM NULL', source, target, format(same_key, 'n'))
+        WHEN 'gone' THEN format('SELECT public.threadline_recheck_v1($1, %s, NULL::pg_catalog.jsonb) FROM (%s OFFSET 0) p JOIN %s t ON %s %s',
+            old_image, source, target, old_key, CASE operation WHEN 'UPDATE' THEN
+                format('WHERE NOT EXISTS (SELECT FROM new_rows t WHERE %s)', old_key) ELSE '' END)
+        WHEN 'kept' THEN format('SELECT public.threadline_recheck_v1($1, i.image, i.image) FROM (SELECT %s AS image FROM (%s OFFSET 0) p LEFT JOIN %s t ON %s
+            WHERE t.* OPERATOR(pg_catalog.*<>) p.n OR t.* IS NOT DISTINCT FROM NULL OFFSET 0) i', new_image, source, target, new_key)
     END;
 END $$;
 
@@ -217,13 +253,14 @@ CREATE OR REPLACE FUNCTION public.threadline_record_gone_v1(rules jsonb, relatio
 LANGUAGE plpgsql SET row_security = off
 AS $$
 BEGIN
-    EXECUTE format('SELECT public.threadline_record_v1($1, NULL, $1 ->> ''table_schema'', $1 ->> ''table_name'', ''DELETE'', NULL, NULL, NULL,
-        public.threadline_image_v1(t.*, $1), NULL, NULL, true) FROM ONLY %s t', relation) USING rules;
+    EXECUTE format('SELECT public.threadline_record_v1($1, NULL::pg_catalog.oid, $1 ->> ''table_schema'', $1 ->> ''table_name'', ''DELETE''::pg_catalog.text, NULL::pg_catalog.text,
+        NULL::pg_catalog.text[], i.image, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true) FROM (SELECT %s AS image FROM ONLY %s r OFFSET 0) i',
+        public.threadline_image_sql_v1(relation::pg_catalog.oid, rules, 'r'::pg_catalog.text, '{}'::pg_catalog.text[]), relation) USING rules;
 END $$;
 
 -- TRUNCATE of a table is one line, or one for each row, or refused. A partition that is truncated alone would take rows away
 -- without a trace: refused.
-CREATE OR REPLACE FUNCTION public.threadline_truncate_v1(rules jsonb, relation regclass, moment text) RETURNS void
+CREATE OR REPLACE FUNCTION public.threadline_truncate_v1(rules jsonb, relation regclass, trigger_when text) RETURNS void
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -233,10 +270,11 @@ BEGIN
     IF rules ->> 'truncate' = 'refuse' THEN
         RAISE EXCEPTION 'threadline: TRUNCATE of % is refused', relation
             USING ERRCODE = 'insufficient_privilege', HINT = format('DELETE its rows: each is recorded. %s says truncate = refuse.', root);
-    ELSIF moment = 'BEFORE' THEN
+    ELSIF trigger_when = 'BEFORE' THEN
         PERFORM public.threadline_record_gone_v1(rules, relation);
     ELSIF relation = root THEN
-        PERFORM public.threadline_record_v1(rules, NULL, NULL, NULL, 'TRUNCATE', NULL, NULL, NULL, NULL, NULL, NULL, true);
+        PERFORM public.threadline_record_v1(rules, NULL::pg_catalog.oid, NULL::pg_catalog.text, NULL::pg_catalog.text, 'TRUNCATE'::pg_catalog.text,
+            NULL::pg_catalog.text, NULL::pg_catalog.text[], NULL::pg_catalog.jsonb, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true);
     ELSE
         -- Truncating the whole table fires the partitions' triggers too, after its own line was written.
         SELECT op, transaction_id INTO newest FROM public.audit_changes
@@ -251,10 +289,12 @@ END $$;
 
 REVOKE ALL ON FUNCTION
     public.threadline_admit_v1(jsonb, oid, text, text, text, text),
-    public.threadline_texts_v1(anyelement, text[]),
-    public.threadline_image_v1(anyelement, jsonb),
-    public.threadline_differences_v1(anyelement, anyelement),
-    public.threadline_settle_v1(anyelement, boolean, jsonb),
+    public.threadline_image_sql_v1(oid, jsonb, text, text[]),
+    public.threadline_images_query_v1(oid, jsonb, text, text[]),
+    public.threadline_differences_sql_v1(oid, text, text),
+    public.threadline_may_read_v1(oid),
+    public.threadline_recheck_v1(jsonb, jsonb, jsonb),
+    public.threadline_rows_query_v1(text, text, jsonb),
     public.threadline_record_gone_v1(jsonb, regclass),
     public.threadline_truncate_v1(jsonb, regclass, text)
 FROM PUBLIC;

@@ -3,3 +3,4 @@ DROP FUNCTION public.threadline_release_v1(regclass, text, text);
 DROP FUNCTION public.threadline_capture_v1(regclass, text, text[], jsonb, text[], jsonb, text, text, text);
 DROP FUNCTION public.threadline_attached_v1(regclass);
 DROP FUNCTION public.threadline_triggers_v1(regclass, jsonb);
+DROP FUNCTION public.threadline_bound_body_v1(regclass, text[], text[], text[], text);

@@ -24,6 +24,36 @@ AS $$
     ) t(rowwise, name, definition) ON t.rowwise = (coalesce(rules ->> 'truncate', '') = 'rows')
 $$;
 
+-- The body of a capture function with the names that only the catalog knows, quoted. It is filled in one pass: what takes a
+-- place is never looked at again.
+CREATE OR REPLACE FUNCTION public.threadline_bound_body_v1(relation regclass, keys text[], hidden text[], known text[], body text) RETURNS text
+LANGUAGE sql STABLE
+AS $$
+    SELECT string_agg(piece.text || coalesce(CASE place.name[1]
+        WHEN 'known_columns' THEN quote_literal(known) || '::text[]'
+        WHEN 'relation' THEN (
+            SELECT format('%I.%I', n.nspname, c.relname)
+            FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation)
+        WHEN 'same_key' THEN (SELECT string_agg(format('t.%1$I = OLD.%1$I', k), ' AND ') FROM unnest(keys) k)
+        WHEN 'hidden' THEN (
+            SELECT string_agg(format($hidden$
+        BEGIN
+            hidden_before := hidden_before || jsonb_build_object(%2$L, CASE WHEN old_row.%1$I IS DISTINCT FROM NULL THEN '""'::jsonb END);
+            hidden_after := hidden_after || jsonb_build_object(%2$L, CASE WHEN new_row.%1$I IS DISTINCT FROM NULL THEN '""'::jsonb END);
+            IF record_image_ne(ROW(old_row.%1$I), ROW(new_row.%1$I)) THEN
+                changed := changed || %2$L::text;
+            END IF;
+            -- A NULL of the column's own type: a cast to a domain would run its check.
+            old_row.%1$I := CASE WHEN false THEN old_row.%1$I END;
+            new_row.%1$I := CASE WHEN false THEN new_row.%1$I END;
+        EXCEPTION WHEN undefined_column THEN
+            NULL; -- it was dropped
+        END;$hidden$, h, h), '') FROM unnest(hidden) h)
+        END, ''), '' ORDER BY piece.number)
+    FROM regexp_split_to_table(body, ':(?:known_columns|relation|same_key|hidden)') WITH ORDINALITY piece(text, number)
+    LEFT JOIN regexp_matches(body, ':(known_columns|relation|same_key|hidden)', 'g') WITH ORDINALITY place(name, number) USING (number)
+$$;
+
 -- The triggers that are there.
 CREATE OR REPLACE FUNCTION public.threadline_attached_v1(relation regclass) RETURNS TABLE (held_by oid, name name)
 LANGUAGE sql STABLE
@@ -135,7 +165,7 @@ AS %L
 $function$, function_name, format($bound$
 DECLARE
     rules CONSTANT pg_catalog.jsonb := %L::jsonb;
-%s$bound$, bound, replace(body, ':known_columns', quote_literal(known) || '::text[]'))); -- no name and no value is in the body
+%s$bound$, bound, public.threadline_bound_body_v1(relation, keys, hidden, known, body)));
 
     FOR wanted IN
         SELECT a.held_by, a.name FROM public.threadline_attached_v1(relation) a
@@ -270,6 +300,7 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION
+    public.threadline_bound_body_v1(regclass, text[], text[], text[], text),
     public.threadline_capture_v1(regclass, text, text[], jsonb, text[], jsonb, text, text, text),
     public.threadline_release_v1(regclass, text, text),
     public.threadline_detach(regclass)

@@ -1,14 +1,13 @@
 DROP TRIGGER IF EXISTS threadline_end_gap ON public.audit_tables;
 DO $$
 DECLARE
-    guarded regclass;
+    guard record;
 BEGIN
-    FOR guarded IN
-        SELECT tgrelid FROM pg_trigger
-        WHERE tgname LIKE 'threadline\_guard%' AND tgparentid = 0 AND tgfoid = 'public.threadline_guard_v1()'::regprocedure
+    FOR guard IN
+        SELECT t.tgrelid::regclass AS relation, t.tgname AS name FROM pg_trigger t
+        WHERE t.tgparentid = 0 AND t.tgfoid = 'public.threadline_guard_v1()'::regprocedure
     LOOP
-        EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard ON %s', guarded);
-        EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard_truncate ON %s', guarded);
+        EXECUTE format('DROP TRIGGER %I ON %s', guard.name, guard.relation);
     END LOOP;
 END $$;
 

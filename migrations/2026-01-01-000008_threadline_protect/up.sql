@@ -48,6 +48,12 @@ BEGIN
                 EXECUTE format('DROP TRIGGER threadline_guard ON %s', partition);
             END LOOP;
             EXECUTE format('CREATE TRIGGER threadline_guard BEFORE UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION public.threadline_guard_v1()', guarded);
+            IF guarded = 'public.audit_transactions'::regclass THEN
+                -- Not before an UPDATE, for which PostgreSQL locks the row first: its lock says that there is a commit marker.
+                DROP TRIGGER threadline_guard ON public.audit_transactions;
+                CREATE TRIGGER threadline_guard BEFORE DELETE ON public.audit_transactions FOR EACH ROW EXECUTE FUNCTION public.threadline_guard_v1();
+                CREATE TRIGGER threadline_guard_update AFTER UPDATE ON public.audit_transactions FOR EACH ROW EXECUTE FUNCTION public.threadline_guard_v1();
+            END IF;
         END IF;
         IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = guarded AND tgname = 'threadline_guard_truncate') THEN
             EXECUTE format('CREATE TRIGGER threadline_guard_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.threadline_guard_v1()', guarded);
@@ -73,8 +79,9 @@ BEGIN
         RETURN;
     END IF;
     PERFORM public.threadline_enter_v1(public.threadline_transaction_id_v1(), coalesce(current_setting('threadline.actor_ref', true), ''),
-        coalesce(current_setting('threadline.open', true), ''), NULL, NULL, target_schema, target_name);
-    PERFORM public.threadline_record_action_v1('threadline.capture_off', category => 'threadline', comment => target_schema || '.' || target_name);
+        NULL::pg_catalog.text, target_schema, target_name);
+    PERFORM public.threadline_record_action_v1('threadline.capture_off'::pg_catalog.text, NULL::pg_catalog.jsonb, 'ok'::pg_catalog.text, NULL::pg_catalog.text,
+        'threadline'::pg_catalog.text, NULL::pg_catalog.text, target_schema || '.' || target_name, NULL::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text, false);
     UPDATE public.audit_tables t SET gaps = t.gaps || tstzrange(statement_timestamp(), NULL), horizon = NULL WHERE t.id = target;
 END $$;
 

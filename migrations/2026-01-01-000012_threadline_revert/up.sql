@@ -94,9 +94,10 @@ DECLARE
     relation CONSTANT pg_catalog.regclass := format('%I.%I', audited.table_schema, audited.table_name);
     image pg_catalog.jsonb;
 BEGIN
-    EXECUTE format('SELECT public.threadline_image_v1(t.*, $2) FROM %1$s t, public.threadline_record_of(NULL::%1$s, $1) k WHERE %2$s %3$s',
-        relation, public.threadline_same_key_v1(audited.key_columns), CASE WHEN locked THEN 'FOR UPDATE OF t' END)
-        INTO image USING key, coalesce(audited.rules, '{"max_value_bytes": 1000000}');
+    EXECUTE format('SELECT %4$s FROM %1$s t, public.threadline_record_of(NULL::%1$s, $1) k WHERE %2$s %3$s',
+        relation, public.threadline_same_key_v1(audited.key_columns), CASE WHEN locked THEN 'FOR UPDATE OF t' END,
+        public.threadline_image_sql_v1(relation::oid, coalesce(audited.rules, '{"max_value_bytes": 1000000}'), 't', '{}'))
+        INTO image USING key;
     RETURN image - ARRAY(SELECT jsonb_object_keys(audited.redacted));
 END $$;
 
@@ -442,6 +443,6 @@ DO $$
 BEGIN
     -- They make images of rows that the caller may read anyway.
     IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'threadline_reader') THEN
-        GRANT EXECUTE ON FUNCTION public.threadline_image_v1(anyelement, jsonb), public.threadline_texts_v1(anyelement, text[]) TO threadline_reader;
+        GRANT EXECUTE ON FUNCTION public.threadline_image_sql_v1(oid, jsonb, text, text[]) TO threadline_reader;
     END IF;
 END $$;

@@ -49,8 +49,8 @@ fn million() -> TestDb {
          SELECT md5('t' || n)::uuid, n::text::xid8, '2026-01-01Z'::timestamptz + n * interval '0.1 s',
                 jsonb_build_object('type', 'user', 'id', (n % 1000)::text), 'corr-' || n / 5, 'tl_app'
          FROM generate_series(1, 100000) n;
-         INSERT INTO audit_actions (id, transaction_id, name, status, correlation_id, inserted_at)
-         SELECT md5('a' || t.id)::uuid, t.id, 'row.changed', 'ok', t.correlation_id, t.occurred_at FROM audit_transactions t;
+         INSERT INTO audit_actions (id, transaction_id, name, status, correlation_id, inserted_at, session_user_name)
+         SELECT md5('a' || t.id)::uuid, t.id, 'row.changed', 'ok', t.correlation_id, t.occurred_at, 'app' FROM audit_transactions t;
          INSERT INTO audit_commits SELECT id, occurred_at, occurred_at + interval '0.05 s' FROM audit_transactions;
          INSERT INTO audit_changes (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk, data_after)
          SELECT n, hashtextextended(pk::text, 0), '2026-01-01Z'::timestamptz + ((n - 1) / 10 + 1) * interval '0.1 s',

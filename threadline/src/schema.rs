@@ -70,6 +70,8 @@ diesel::table! {
         job_id -> Nullable<Text>,
         requires_changes -> Bool,
         inserted_at -> Timestamptz,
+        session_user_name -> Text,
+        role_name -> Nullable<Text>,
     }
 }
 

@@ -94,6 +94,8 @@ fn c01_actions() {
             "reason text",
             "request_id text",
             "requires_changes boolean !",
+            "role_name text",
+            "session_user_name text !",
             "status text !",
             "transaction_id uuid !",
             "verb text",

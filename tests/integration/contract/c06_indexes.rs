@@ -43,8 +43,8 @@ pub fn large() -> &'static TestDb {
              INSERT INTO audit_commits
              SELECT id, occurred_at, occurred_at + CASE WHEN txid::text::integer % 500 = 0 THEN interval '60 s' ELSE interval '0.1 s' END
              FROM audit_transactions;
-             INSERT INTO audit_actions (id, transaction_id, name, status, correlation_id, inserted_at)
-             SELECT action_id, id, 'item.changed', 'ok', correlation_id, occurred_at FROM audit_transactions WHERE action_id IS NOT NULL;
+             INSERT INTO audit_actions (id, transaction_id, name, status, correlation_id, inserted_at, session_user_name)
+             SELECT action_id, id, 'item.changed', 'ok', correlation_id, occurred_at, 'app' FROM audit_transactions WHERE action_id IS NOT NULL;
              INSERT INTO audit_changes (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk, data_after)
              SELECT n, hashtextextended(pk::text, 0), '2026-01-01Z'::timestamptz + n / 10 * interval '1 s', md5('t' || (n - 1) / 10 + 1)::uuid,
                     threadline_table(name::regclass), 'public', name, 'update', pk, pk || '{\"name\": \"x\"}'

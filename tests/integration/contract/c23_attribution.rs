@@ -76,7 +76,7 @@ fn c23_unset_and_empty_mean_no_actor() {
     );
 }
 
-/// Fails without any one of the `current_setting('threadline.…')` in `threadline_open_v1`.
+/// Fails without any one of the `current_setting('threadline.…')` in `threadline_enter_v1`.
 #[test]
 fn c23_the_context_is_stored_on_the_transaction() {
     let db = db();
@@ -111,7 +111,7 @@ fn c23_the_context_is_stored_on_the_transaction() {
     assert_eq!(rows(&mut db.auditor(), query), [expected.clone(), expected]);
 }
 
-/// Fails without the UPDATE of `actor_ref` in `threadline_open_v1`, and when `threadline_record_v1` compares `known` without
+/// Fails without the UPDATE of `actor_ref` in `threadline_enter_v1`, and when `threadline_record_v1` compares `known` without
 /// the actor.
 #[test]
 fn c23_a_late_actor_is_taken() {
@@ -153,7 +153,7 @@ fn c23_a_late_actor_that_is_rolled_back_was_none() {
     assert_eq!(actors(&db), [user("8")]);
 }
 
-/// Fails with `stored IS DISTINCT FROM actor` for `stored <> actor` in `threadline_open_v1`.
+/// Fails with `stored IS DISTINCT FROM actor` for `stored <> actor` in `threadline_enter_v1`.
 #[test]
 fn c23_an_actor_is_kept_when_the_setting_is_emptied() {
     let db = db();
@@ -176,7 +176,7 @@ fn c23_an_actor_is_kept_when_the_setting_is_emptied() {
     }
 }
 
-/// Fails without `stored <> actor` in `threadline_open_v1`.
+/// Fails without `stored <> actor` in `threadline_enter_v1`.
 #[test]
 fn c23_a_different_actor_is_refused() {
     let db = db();
@@ -211,7 +211,7 @@ fn c23_a_different_actor_is_refused() {
     assert_eq!(actors(&db), Vec::<Value>::new());
 }
 
-/// Fails with `stored::text <> setting` for `stored <> actor` in `threadline_open_v1`.
+/// Fails with `stored::text <> setting` for `stored <> actor` in `threadline_enter_v1`.
 #[test]
 fn c23_the_same_actor_in_another_spelling_is_the_same() {
     let db = db();
@@ -223,7 +223,7 @@ fn c23_the_same_actor_in_another_spelling_is_the_same() {
     assert_eq!(actors(&db), [user("7")]);
 }
 
-/// Fails when `threadline_open_v1` takes `current_user` for `session_user`, or leaves any of the four columns out.
+/// Fails when `threadline_enter_v1` takes `current_user` for `session_user`, or leaves any of the four columns out.
 #[test]
 fn c23_what_the_application_cannot_claim() {
     let db = db();
@@ -256,7 +256,7 @@ fn c23_what_the_application_cannot_claim() {
     );
 }
 
-/// Fails when `threadline_open_v1` doesn't call `inet_client_addr()`: the test's server listens on a socket only, where
+/// Fails when `threadline_enter_v1` doesn't call `inet_client_addr()`: the test's server listens on a socket only, where
 /// that is NULL, so the function's text is what there is to see.
 #[test]
 fn c23_the_client_address_is_the_servers() {
@@ -264,7 +264,7 @@ fn c23_the_client_address_is_the_servers() {
     assert_eq!(
         value(
             &mut db.auditor(),
-            "SELECT prosrc LIKE '%inet_client_addr())%' FROM pg_proc WHERE proname = 'threadline_open_v1'"
+            "SELECT prosrc LIKE '%inet_client_addr())%' FROM pg_proc WHERE proname = 'threadline_enter_v1'"
         ),
         json!(true)
     );

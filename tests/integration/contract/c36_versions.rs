@@ -131,8 +131,8 @@ fn c36_old_and_new_trigger_functions_capture_side_by_side() {
     execute(
         &mut owner,
         &v2.replace(
-            "pk, after, changed, before)",
-            "pk, after || '{\"v\": 2}', changed, before)",
+            "pk, after, changed, before\n",
+            "pk, after || '{\"v\": 2}', changed, before\n",
         ),
     );
     let plan = CapturePlan::for_definition(

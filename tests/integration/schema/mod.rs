@@ -43,8 +43,9 @@ macro_rules! describe_tuples {
 
 describe_tuples!(A B C);
 describe_tuples!(A B C D E F G H I J K L);
-describe_tuples!(A B C D E F G H I J K L M N O);
 describe_tuples!(A B C D E F G H I J K L M N);
+describe_tuples!(A B C D E F G H I J K L M N O);
+describe_tuples!(A B C D E F G H I J K L M N O P);
 
 fn in_diesel<T: Table<AllColumns: Describe>>(conn: &mut PgConnection) -> BTreeSet<Described> {
     T::AllColumns::describe(conn)

@@ -136,7 +136,7 @@ const SAMPLES: &str = "
     INSERT INTO audit_changes VALUES (3, -9, '2026-02-02', '00000000-0000-0000-0000-000000000001', 7, 's', 'users',
         'update', '{\"id\": \"1\"}', '{\"id\": 1}', '{email,name}', '{\"name\": \"b\"}');
     INSERT INTO audit_actions VALUES ('00000000-0000-0000-0000-000000000002', '00000000-0000-0000-0000-000000000001',
-        'n', '{\"type\": \"anonymous\"}', 'error', 've', 'ca', 're', 'co', 'cor', 'req', 'job', true, '2026-02-03');
+        'n', '{\"type\": \"anonymous\"}', 'error', 've', 'ca', 're', 'co', 'cor', 'req', 'job', true, '2026-02-03', 'su', 'ro');
     INSERT INTO audit_commits VALUES ('00000000-0000-0000-0000-000000000001', '2026-02-01', '2026-02-04');";
 
 fn day(month: u32, day: u32) -> DateTime<Utc> {

@@ -14,6 +14,9 @@ const ROW: &str = include_str!("trigger.sql");
 /// The body of the function of statement triggers.
 const STATEMENT: &str = include_str!("statement.sql");
 
+/// What both do where the images of a row don't show everything.
+const CAREFUL: &str = include_str!("careful.sql");
+
 /// Values above this many bytes are left out of the log, which keeps their digest instead.
 const MAX_VALUE_BYTES: usize = 1_000_000;
 
@@ -82,10 +85,15 @@ impl CapturePlan {
             Level::Row => ROW,
             Level::Statement => STATEMENT,
         };
-        fill(template, |name| match name {
+        let value = |name: &str| match name {
             "storage" => Some(storage.schema().to_string()),
             "max_value_bytes" => Some(MAX_VALUE_BYTES.to_string()),
             _ => None,
+        };
+        let careful = fill(CAREFUL.trim_end(), value);
+        fill(template, |name| match name {
+            "careful" => Some(careful.clone()),
+            _ => value(name),
         })
     }
 

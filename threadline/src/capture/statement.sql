@@ -1,92 +1,144 @@
-    -- Rows whose images don't show everything are looked at themselves.
-    careful boolean := rules ?| '{inexact,on_change,as_text}';
     phase text := TG_OP;
-    -- No number of the command is to be had. Another one of the same statement comes later.
-    command CONSTANT text := clock_timestamp();
-    pairs refcursor;
-    pair record;
+    olds refcursor;
+    news refcursor;
+    o record;
+    n record;
+    place bigint;
+    written bigint;
     more boolean;
-    before jsonb[];
-    after jsonb[];
+    failed boolean := false;
+    old_row record;
+    new_row record;
+    before jsonb;
+    after jsonb;
+    changed text[];
+    visible text[];
+    unchanged text[];
+    hidden_before jsonb;
+    hidden_after jsonb;
+    places bigint[];
+    befores jsonb[];
+    afters jsonb[];
     changes jsonb[];
-    outcome text := '';
+    recorded record;
+    outcome text;
+    inexact bigint[] := '{}';
+    moved boolean := false;
 BEGIN
-    IF NOT :storage.threadline_admit_v1(rules, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP, TG_WHEN) THEN
+    IF NOT :storage.threadline_admit_v1(rules, TG_RELID, TG_TABLE_SCHEMA::text, TG_TABLE_NAME::text, TG_OP, TG_WHEN) THEN
         RETURN NULL;
     END IF;
     LOOP
-        BEGIN
-            -- Transition tables keep the two versions of a row in the same place. Their names are no column's. A full join is never a nested loop, which
-            -- the plan of a statement of one row would keep for those of many.
-            IF careful THEN
-                OPEN pairs FOR EXECUTE :storage.threadline_rows_query_v1('pairs', TG_OP, rules) USING rules;
-            ELSIF TG_OP = 'INSERT' THEN
-                OPEN pairs FOR SELECT NULL::jsonb AS before, to_jsonb("!new") AS after, NULL::jsonb AS changed, pg_column_size("!new") AS bytes FROM new_rows "!new";
-            ELSIF TG_OP = 'DELETE' THEN
-                OPEN pairs FOR SELECT to_jsonb("!old") AS before, NULL::jsonb AS after, NULL::jsonb AS changed, pg_column_size("!old") AS bytes FROM old_rows "!old";
-            ELSE
-                OPEN pairs FOR SELECT to_jsonb(p.o) AS before, to_jsonb(p.n) AS after, NULL::jsonb AS changed,
-                        greatest(pg_column_size(p.o), pg_column_size(p.n)) AS bytes
-                    FROM (SELECT o.version AS o, n.version AS n
-                          FROM (SELECT row_number() OVER () AS i, "!old" AS version FROM old_rows "!old") o
-                          FULL JOIN (SELECT row_number() OVER () AS i, "!new" AS version FROM new_rows "!new") n USING (i) OFFSET 0) p
-                    WHERE p.o *<> p.n;
-            END IF;
-            LOOP
-                FETCH pairs INTO pair;
-                more := FOUND;
-                IF more THEN
-                    IF NOT careful THEN
-                        IF greatest(pair.bytes, pg_column_size(pair.before), pg_column_size(pair.after)) > :max_value_bytes THEN
-                            PERFORM :storage.threadline_inexact_v1();
-                        END IF;
-                    END IF;
-                    before := array_append(before, pair.before);
-                    after := array_append(after, pair.after);
-                    changes := array_append(changes, pair.changed);
-                END IF;
-                IF NOT more AND NOT careful AND outcome = '' AND phase = TG_OP AND cardinality(changes) = 1 THEN
-                    -- A single row, as at row level: the query for many takes longer to set up than all of that.
-                    outcome := replace(coalesce(:storage.threadline_record_v1(rules, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP, TG_WHEN, command,
-                        :known_columns, before[1], after[1], NULL, false), :storage.threadline_inexact_v1()::text), 'moved', 'overtaken');
-                ELSIF changes IS NOT NULL AND (NOT more OR cardinality(changes) = 500) THEN
-                    IF rules ? 'redacted' THEN
-                        IF coalesce(after[1], before[1]) - :known_columns <> '{}' THEN
-                            PERFORM :storage.threadline_verify_columns_v1(TG_RELID, rules, coalesce(after[1], before[1]), :known_columns);
-                        END IF;
-                    END IF;
-                    outcome := greatest(outcome, :storage.threadline_record_rows_v1(rules, phase, command, before, after, changes));
-                    before := NULL;
-                    after := NULL;
-                    changes := NULL;
-                END IF;
-                EXIT WHEN NOT more;
-            END LOOP;
-            CLOSE pairs;
-            EXIT WHEN phase <> 'UPDATE' OR outcome NOT LIKE '%moved';
-            phase := 'MOVE'; -- the rows whose key changed, under their new one
-        EXCEPTION WHEN OTHERS THEN
-            IF careful THEN
-                RAISE;
-            END IF;
-            careful := true;
-            phase := TG_OP;
-            outcome := '';
-            pairs := NULL;
-            before := NULL;
-            after := NULL;
+        -- Transition tables keep the two versions of a row in the same place. Their names are no column's.
+        IF TG_OP = 'INSERT' THEN
+            SELECT NULL:::relation AS version INTO o;
+        ELSE
+            OPEN olds FOR SELECT "!old":::relation AS version FROM old_rows "!old";
+        END IF;
+        IF TG_OP = 'DELETE' THEN
+            SELECT NULL:::relation AS version INTO n;
+        ELSE
+            OPEN news FOR SELECT "!new":::relation AS version FROM new_rows "!new";
+        END IF;
+        place := 0;
+        more := true;
+        LOOP
+            places := NULL;
+            befores := NULL;
+            afters := NULL;
             changes := NULL;
+            LOOP
+                -- Nothing is written in this block: a subtransaction that writes takes a transaction id.
+                BEGIN
+                    LOOP
+                        IF failed THEN
+                            old_row := coalesce(o.version, n.version);
+                            new_row := coalesce(n.version, o.version);
+:careful
+                            failed := false;
+                        ELSE
+                            IF TG_OP <> 'INSERT' THEN
+                                FETCH olds INTO o;
+                                more := FOUND;
+                            END IF;
+                            IF TG_OP <> 'DELETE' THEN
+                                FETCH news INTO n;
+                                more := FOUND;
+                            END IF;
+                            EXIT WHEN NOT more;
+                            place := place + 1;
+                            CONTINUE WHEN o.version *= n.version OR phase = 'INEXACT' AND place <> ALL (inexact);
+                            before := NULL;
+                            after := NULL;
+                            changed := NULL;
+                            failed := phase = 'INEXACT' OR rules ? 'as_text' OR TG_OP = 'UPDATE' AND rules ?| '{inexact,on_change}'
+                                OR greatest(pg_column_size(o.version), pg_column_size(n.version)) > :max_value_bytes;
+                            CONTINUE WHEN failed;
+                            before := to_jsonb(o.version);
+                            after := to_jsonb(n.version);
+                            failed := greatest(pg_column_size(before), pg_column_size(after)) > :max_value_bytes;
+                            CONTINUE WHEN failed;
+                        END IF;
+                        places := array_append(places, place);
+                        befores := array_append(befores, before);
+                        afters := array_append(afters, after);
+                        changes := array_append(changes, to_jsonb(changed));
+                        EXIT WHEN cardinality(places) = 500;
+                    END LOOP;
+                    EXIT;
+                EXCEPTION WHEN OTHERS THEN
+                    IF failed THEN
+                        RAISE;
+                    END IF;
+                    failed := true; -- what to_jsonb() can't make is made column by column
+                END;
+            END LOOP;
+            EXIT WHEN places IS NULL;
+            IF NOT more AND phase = TG_OP AND cardinality(places) = 1 AND changes[1] IS NULL THEN
+                -- A single row, as at row level: the query for many takes longer to set up than all of that.
+                outcome := :storage.threadline_record_v1(rules, TG_RELID, TG_TABLE_SCHEMA::text, TG_TABLE_NAME::text, TG_OP, TG_WHEN,
+                    :known_columns, befores[1], afters[1], NULL::text[], false);
+                IF outcome IS NULL THEN
+                    inexact := inexact || places;
+                END IF;
+                EXIT;
+            END IF;
+            IF rules ? 'redacted' THEN
+                IF coalesce(afters[1], befores[1]) - :known_columns <> '{}' THEN
+                    PERFORM :storage.threadline_verify_columns_v1(TG_RELID, rules, :storage.threadline_columns_of_v1(coalesce(afters[1], befores[1])), :known_columns);
+                END IF;
+            END IF;
+            recorded := :storage.threadline_record_rows_v1(rules, CASE phase WHEN 'INEXACT' THEN 'UPDATE'::text ELSE phase END, places, befores, afters, changes);
+            moved := moved OR recorded.moved;
+            inexact := inexact || recorded.inexact;
+            EXIT WHEN NOT more;
+        END LOOP;
+        IF TG_OP <> 'INSERT' THEN
+            CLOSE olds;
+        END IF;
+        IF TG_OP <> 'DELETE' THEN
+            CLOSE news;
+        END IF;
+        written := place;
+        phase := CASE
+            WHEN phase = 'UPDATE' AND inexact <> '{}' THEN 'INEXACT' -- rows whose images don't show what changed
+            WHEN phase IN ('UPDATE', 'INEXACT') AND moved THEN 'MOVE' -- rows whose key changed, under their new one
         END;
+        EXIT WHEN phase IS NULL;
     END LOOP;
 
-    -- Two rows may live under a deferrable key: where one is gone, the other one is the newest.
-    IF outcome LIKE 'overtaken%' AND TG_OP <> 'INSERT' THEN
-        EXECUTE :storage.threadline_rows_query_v1('gone', TG_OP, rules) USING rules;
+    moved := moved OR coalesce(outcome, '') = 'moved';
+    -- Another command of this transaction may have written to the same rows and been recorded before. The counters are
+    -- PostgreSQL's own. They may show too much, but never too little.
+    IF TG_OP <> 'INSERT' AND (moved OR current_setting('track_counts') = 'off'
+        OR pg_stat_get_xact_tuples_inserted(TG_RELID) + pg_stat_get_xact_tuples_updated(TG_RELID) > CASE TG_OP WHEN 'UPDATE' THEN written ELSE 0 END)
+    THEN
+        EXECUTE :storage.threadline_rows_query_v1('gone'::text, TG_OP, rules) USING rules;
     END IF;
-    -- A foreign key within the table adds its rows to the statement's: a row that it found under its new key was recorded before
-    -- that key was.
-    IF (outcome LIKE 'overtaken%' OR phase = 'MOVE') AND TG_OP <> 'DELETE' THEN
-        EXECUTE :storage.threadline_rows_query_v1('kept', TG_OP, rules) USING rules;
+    IF TG_OP <> 'DELETE' AND (moved OR current_setting('track_counts') = 'off'
+        OR pg_stat_get_xact_tuples_updated(TG_RELID) + pg_stat_get_xact_tuples_deleted(TG_RELID) > CASE TG_OP WHEN 'UPDATE' THEN written ELSE 0 END)
+    THEN
+        EXECUTE :storage.threadline_rows_query_v1('kept'::text, TG_OP, rules) USING rules;
     END IF;
     RETURN NULL;
 END

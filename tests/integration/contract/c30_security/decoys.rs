@@ -29,6 +29,7 @@ fn c30_definer_functions_have_a_path_of_pg_catalog_and_pg_temp_alone() {
             json!({"name": "threadline_record_action_vn", "config": [path]}),
             json!({"name": "threadline_require_changes_vn", "config": [path]}),
             json!({"name": "threadline_seal_vn", "config": [path]}),
+            json!({"name": "threadline_sealed_vn", "config": [path]}),
             json!({"name": "threadline_transaction_vn", "config": [path]}),
         ]
     );

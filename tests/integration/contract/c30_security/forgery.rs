@@ -23,15 +23,15 @@ fn c30_the_recorder_can_not_be_called() {
     let db = users();
     let mut app = db.app();
     for call in [
-        "threadline_open_v1(threadline_transaction_id_v1(), '', '')",
-        "threadline_enter_v1(threadline_transaction_id_v1(), '', '', NULL, NULL, 'public', 'users')",
-        "threadline_record_v1('{\"table_id\": 1, \"key\": [\"id\"]}', NULL, NULL, NULL, 'INSERT', NULL, NULL, NULL, NULL, '{\"id\": 1}', NULL, true)",
-        "threadline_record_rows_v1('{\"table_id\": 1, \"key\": [\"id\"]}', 'INSERT', NULL, NULL, ARRAY['{\"id\": 1}'::jsonb], NULL)",
+        "threadline_is_open_v1(threadline_transaction_id_v1(), '', '', NULL)",
+        "threadline_enter_v1(threadline_transaction_id_v1(), '', NULL, 'public', 'users')",
+        "threadline_record_v1('{\"table_id\": 1, \"key\": [\"id\"]}', NULL, NULL, NULL, 'INSERT', NULL, NULL, NULL, '{\"id\": 1}', NULL, true)",
+        "threadline_record_rows_v1('{\"table_id\": 1, \"key\": [\"id\"]}', 'INSERT', '{1}', NULL, ARRAY['{\"id\": 1}'::jsonb], NULL)",
         "threadline_record_gone_v1('{}', 'users')",
+        "threadline_recheck_v1('{}', '{}', '{}')",
         "threadline_admit_v1('{}', NULL, NULL, NULL, 'TRUNCATE', 'AFTER')",
         "threadline_truncate_v1('{}', 'users', 'AFTER')",
         "threadline_bypass_v1(1, 'public', 'users')",
-        "threadline_seal_again_v1(threadline_transaction_id_v1())",
         "threadline_protect_v1()",
         "threadline_detach('users')",
         "threadline_capture_v1('users', 'users', '{id}', '{}', '{}', '{}', '', '2s', '')",

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use threadline::{Definition, Level};
-use threadline_tests::{TestDb, execute, offers, value};
+use threadline_tests::{TestDb, execute, value};
 
 use super::super::log::{assert_newest_images_equal_table, lines};
 use super::{ITEM, captured, items, same_log};
@@ -69,36 +69,6 @@ fn c37_single_rows_upserts_and_expressions_that_write() {
     );
     assert_eq!(lines(&db, "items").len(), log.len());
     assert_newest_images_equal_table(&db, "items");
-}
-
-/// A session keeps the plan that it made for one row. Fails with a join that may be a nested loop: 50,000 rows would take
-/// minutes.
-#[test]
-fn c37_a_statement_of_many_rows_after_one_of_one_row() {
-    let db = items("name text");
-    // The application may not load modules, so this is not its session.
-    let mut superuser = db.superuser();
-    if !offers(&mut superuser, "LOAD 'auto_explain'") {
-        return;
-    }
-    execute(
-        &mut superuser,
-        "SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on",
-    );
-    for statement in [
-        "INSERT INTO items SELECT i, 'a' FROM generate_series(1, 2000) i",
-        "UPDATE items SET name = 'b' WHERE id = 1",
-        "UPDATE items SET name = 'c'",
-    ] {
-        execute(&mut superuser, statement);
-    }
-    let log = db.postgres().log();
-    let pairing: Vec<_> = log
-        .split("Query Text:")
-        .filter(|query| query.contains("FROM old_rows") && query.contains("FROM new_rows"))
-        .collect();
-    assert!(!pairing.is_empty(), "{log}");
-    assert!(!pairing.concat().contains("Nested Loop"), "{pairing:?}");
 }
 
 /// Names that the recorder's own queries use.

@@ -39,11 +39,16 @@ pub struct AuditAction {
     pub job_id: Option<String>,
     /// When it was recorded.
     pub inserted_at: DateTime<Utc>,
+    /// The session that recorded it: `session_user`. The actor is what the application says.
+    pub session_user: String,
+    /// The role that was set with SET ROLE, if any.
+    pub role: Option<String>,
 }
 
 /// What an action is in SQL, of the table `tl_x`.
 pub(in crate::query) const ACTION: &str = "ROW(tl_x.id, tl_x.transaction_id, tl_x.name, tl_x.actor_ref, tl_x.status, \
-     tl_x.verb, tl_x.category, tl_x.reason, tl_x.comment, tl_x.correlation_id, tl_x.request_id, tl_x.job_id, tl_x.inserted_at)";
+     tl_x.verb, tl_x.category, tl_x.reason, tl_x.comment, tl_x.correlation_id, tl_x.request_id, tl_x.job_id, \
+     tl_x.inserted_at, tl_x.session_user_name, tl_x.role_name)";
 
 /// The type of an [`AuditAction`] in SQL.
 pub type ActionRecord = Record<(
@@ -60,6 +65,8 @@ pub type ActionRecord = Record<(
     Nullable<Text>,
     Nullable<Text>,
     Timestamptz,
+    Text,
+    Nullable<Text>,
 )>;
 
 impl FromSql<ActionRecord, Pg> for AuditAction {
@@ -78,6 +85,8 @@ impl FromSql<ActionRecord, Pg> for AuditAction {
             request_id,
             job_id,
             inserted_at,
+            session_user,
+            role,
         ) = FromSql::<ActionRecord, Pg>::from_sql(value)?;
         Ok(Self {
             id,
@@ -93,6 +102,8 @@ impl FromSql<ActionRecord, Pg> for AuditAction {
             request_id,
             job_id,
             inserted_at,
+            session_user,
+            role,
         })
     }
 }
