@@ -1,0 +1,424 @@
+//! Settings that the session may write: what capture remembers there is a hint, and never a proof.
+
+use super::*;
+
+on_both_kinds!(
+    marks_of_other_transactions,
+    marks_of_the_same_transaction,
+    marks_that_are_guessed,
+    an_actor_who_is_required,
+    a_gap,
+    an_action_that_does_not_exist,
+);
+
+/// Settings that say what an application may say: about its actor, and whether to capture.
+const CLAIMS: [&str; 8] = [
+    "actor_ref",
+    "meta",
+    "source",
+    "request_id",
+    "correlation_id",
+    "job_id",
+    "capture",
+    "drop_log",
+];
+
+/// All settings that a function of the log reads or writes, but [`CLAIMS`].
+fn settings(db: &TestDb) -> Vec<String> {
+    let found = rows(
+        &mut db.superuser(),
+        "SELECT DISTINCT m.match[1] AS name FROM pg_proc p
+         CROSS JOIN LATERAL regexp_matches(p.prosrc, '\\mthreadline\\.([a-z_]+)''', 'g') m(match)
+         WHERE p.pronamespace = 'public'::regnamespace AND p.proname LIKE 'threadline%' ORDER BY 1",
+    );
+    found
+        .iter()
+        .map(|row| row["name"].as_str().unwrap().to_owned())
+        .filter(|name| !CLAIMS.contains(&name.as_str()))
+        .map(|name| format!("threadline.{name}"))
+        .collect()
+}
+
+/// What a transaction is called in a mark, in any spelling.
+fn names_of_transaction(conn: &mut PgConnection) -> Vec<String> {
+    let names = value(
+        conn,
+        "WITH t AS (SELECT encode(timestamptz_send(transaction_timestamp()) || xid8send(pg_current_xact_id()), 'hex') AS id)
+         SELECT jsonb_build_array(t.id::uuid, t.id, transaction_timestamp()::text, statement_timestamp()::text, pg_current_xact_id()) FROM t",
+    );
+    let names = names.as_array().unwrap().iter();
+    names
+        .map(|name| {
+            name.as_str()
+                .map_or_else(|| name.to_string(), str::to_owned)
+        })
+        .collect()
+}
+
+/// Stand for the names of a transaction in a [`Mark`].
+const PLACES: [char; 5] = ['\u{e000}', '\u{e001}', '\u{e002}', '\u{e003}', '\u{e004}'];
+
+/// A value that a setting had, and the names of the transaction that left it there.
+#[derive(Debug, Clone)]
+struct Mark {
+    form: String,
+    names: Vec<String>,
+}
+
+impl Mark {
+    /// The values of all settings.
+    fn read(conn: &mut PgConnection, settings: &[String]) -> Vec<Self> {
+        let names = names_of_transaction(conn);
+        let read = |setting: &String| {
+            let set = value(conn, &format!("SELECT current_setting('{setting}', true)"));
+            let form = PLACES.iter().zip(&names).fold(
+                set.as_str().unwrap_or_default().to_owned(),
+                |form, (place, name)| form.replace(name.as_str(), &place.to_string()),
+            );
+            Self {
+                form,
+                names: names.clone(),
+            }
+        };
+        settings.iter().map(read).collect()
+    }
+
+    fn of(&self, names: &[String]) -> String {
+        let places = PLACES.iter().zip(names);
+        places.fold(self.form.clone(), |value, (place, name)| {
+            value.replace(*place, name)
+        })
+    }
+
+    /// The value as it was, as it would be in the transaction that runs, with its actor too, and with other places of a row.
+    fn forged(&self, conn: &mut PgConnection, actor: &str) -> Vec<String> {
+        let present = self.of(&names_of_transaction(conn));
+        let mut forged = vec![
+            self.of(&self.names),
+            present.replace("former", actor),
+            present.clone(),
+        ];
+        if present.contains(",1)") {
+            forged.extend((2..=9).map(|place| present.replace(",1)", &format!(",{place})"))));
+        }
+        forged
+    }
+}
+
+/// `items`, whose rows say by whom they were written, and `guarded`, which requires an actor who is known.
+fn shop(db: &TestDb) {
+    db.create(
+        "CREATE TABLE items (id bigint PRIMARY KEY, by text);
+         CREATE TABLE guarded (id bigint PRIMARY KEY, by text)",
+    );
+    let rules = Definition::new("Item", &["id"]).store_changed_from();
+    db.capture("items", rules);
+    db.capture(
+        "guarded",
+        rules.require_actor(threadline::RequireActor::Known),
+    );
+    execute(&mut db.app(), "INSERT INTO items VALUES (0), (1), (2)");
+}
+
+/// Names the actor of a transaction.
+fn acts(actor: &str) -> String {
+    format!(
+        "SELECT set_config('threadline.actor_ref', '{{\"type\": \"user\", \"id\": \"{actor}\"}}', true);"
+    )
+}
+
+fn set(conn: &mut PgConnection, setting: &str, value: &str) {
+    let quoted = value.replace('\'', "''");
+    execute(
+        conn,
+        &format!("SELECT set_config('{setting}', '{quoted}', true)"),
+    );
+}
+
+/// Every change has its transaction with the session user, the role and the actor that its row names, and a commit marker
+/// that is later; every action is there that a transaction names.
+fn assert_whole(db: &TestDb, changes: u64) {
+    let mut superuser = db.superuser();
+    let found = rows(
+        &mut superuser,
+        "SELECT count(*) AS changes, c.data_after ->> 'by' AS by, to_jsonb(t) - '{occurred_at,txid}'::text[] AS transaction, m.last >= max(c.captured_at) AS marked
+         FROM audit_changes c LEFT JOIN audit_transactions t ON t.id = c.transaction_id
+         LEFT JOIN (SELECT transaction_id, max(committed_at) AS last FROM audit_commits GROUP BY 1) m ON m.transaction_id = c.transaction_id
+         GROUP BY c.transaction_id, c.op, 2, t.*, m.last
+         HAVING t.session_user_name IS DISTINCT FROM 'tl_app' OR m.last >= max(c.captured_at) IS NOT TRUE
+             OR c.op <> 'delete' AND t.actor_ref ->> 'id' IS DISTINCT FROM c.data_after ->> 'by' LIMIT 5",
+    );
+    assert_eq!(found, [] as [Value; 0]);
+    let dangling = rows(
+        &mut superuser,
+        "SELECT t.id, to_jsonb(t) ->> 'action_id' AS action FROM audit_transactions t
+         WHERE to_jsonb(t) ->> 'action_id' <> ALL (SELECT a.id::text FROM audit_actions a)",
+    );
+    assert_eq!(dangling, [] as [Value; 0]);
+    let recorded = value(&mut superuser, "SELECT count(*) FROM audit_changes");
+    assert_eq!(recorded, json!(changes));
+}
+
+/// Marks of transactions in every state, one of each form: with and without an actor and an action, after several
+/// commands and nested ones, in a savepoint, and after the commit marker.
+fn collect(app: &mut PgConnection, settings: &[String]) -> Vec<Mark> {
+    let mut marks: Vec<Mark> = Vec::new();
+    for work in [
+        "INSERT INTO items VALUES (5)",
+        "SELECT threadline_record_action_v1('first'); INSERT INTO items VALUES (5)",
+        "DELETE FROM items WHERE id = 0; DO $$ BEGIN DELETE FROM items WHERE id = 1; INSERT INTO items VALUES (1); END $$",
+        "SAVEPOINT s; INSERT INTO items VALUES (5); ROLLBACK TO s",
+        "SAVEPOINT s; INSERT INTO items VALUES (5); RELEASE s; DELETE FROM items WHERE id = 5",
+        "INSERT INTO items VALUES (5); SET CONSTRAINTS ALL IMMEDIATE",
+    ] {
+        for actor in ["", &acts("former")] {
+            execute(app, &format!("BEGIN; {actor} {work}"));
+            marks.extend(Mark::read(app, settings));
+            execute(app, "ROLLBACK");
+        }
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    marks.retain(|mark| !mark.form.is_empty() && seen.insert(mark.form.clone()));
+    marks
+}
+
+/// What the attack tries to write. A refusal is fine.
+const WRITE: &str = "INSERT INTO items SELECT max(id) + 1, :by FROM items";
+
+fn write(app: &mut PgConnection, actor: Option<&str>) -> u64 {
+    let by = actor.map_or("NULL".to_owned(), |actor| format!("'{actor}'"));
+    let written = try_execute(app, &WRITE.replace(":by", &by)).is_ok();
+    execute(app, if written { "COMMIT" } else { "ROLLBACK" });
+    u64::from(written)
+}
+
+/// Begins a transaction, with an actor.
+fn begin(app: &mut PgConnection, actor: Option<&str>) {
+    execute(
+        app,
+        &format!("BEGIN; {}", actor.map(acts).unwrap_or_default()),
+    );
+}
+
+/// Runs `attack` for every value that a mark had or would have, in every setting, each in a transaction that it ends.
+fn each_forgery(
+    app: &mut PgConnection,
+    settings: &[String],
+    marks: &[Mark],
+    actor: Option<&str>,
+    mut attack: impl FnMut(&mut PgConnection),
+) {
+    for setting in settings {
+        for mark in marks {
+            let mut at = 0;
+            loop {
+                begin(app, actor);
+                let forged = mark.forged(app, actor.unwrap_or("nobody"));
+                let Some(forged) = forged.get(at) else {
+                    execute(app, "ROLLBACK");
+                    break;
+                };
+                set(app, setting, forged);
+                attack(app);
+                at += 1;
+            }
+        }
+    }
+}
+
+fn changes(db: &TestDb) -> u64 {
+    let count = "SELECT count(*) FROM audit_changes";
+    value(&mut db.superuser(), count).as_u64().unwrap()
+}
+
+/// Every value that a setting ever had, in every setting, in transactions with an actor and without.
+fn marks_of_other_transactions(db: &TestDb) {
+    shop(db);
+    let settings = settings(db);
+    let mut app = db.app();
+    let marks = collect(&mut app, &settings);
+    let mut expected = changes(db);
+    for actor in [None, Some("present"), Some("former")] {
+        each_forgery(&mut app, &settings, &marks, actor, |app| {
+            expected += write(app, actor);
+        });
+        // And all of them at once, as they were.
+        for all in marks.chunks(settings.len()) {
+            begin(&mut app, actor);
+            for (setting, mark) in settings.iter().zip(all) {
+                set(&mut app, setting, &mark.of(&mark.names));
+            }
+            expected += write(&mut app, actor);
+        }
+    }
+    assert_whole(db, expected);
+}
+
+/// What was there before a savepoint was rolled back, or before the commit marker was written.
+fn marks_of_the_same_transaction(db: &TestDb) {
+    shop(db);
+    let settings = settings(db);
+    let mut app = db.app();
+    let mut expected = changes(db);
+    for (before, after, first) in [
+        (
+            "SAVEPOINT s; INSERT INTO items VALUES (-1, 'former')",
+            "ROLLBACK TO s",
+            0,
+        ),
+        (
+            "SAVEPOINT s; SELECT threadline_record_action_v1('undone'); INSERT INTO items VALUES (-1, 'former')",
+            "ROLLBACK TO s",
+            0,
+        ),
+        (
+            "INSERT INTO items SELECT max(id) + 1, 'former' FROM items",
+            "SET CONSTRAINTS ALL IMMEDIATE",
+            1,
+        ),
+        (
+            "INSERT INTO items SELECT max(id) + 1, 'former' FROM items",
+            "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED",
+            1,
+        ),
+        (
+            "INSERT INTO items SELECT max(id) + 1, 'former' FROM items",
+            "SAVEPOINT s; SET CONSTRAINTS ALL IMMEDIATE; ROLLBACK TO s",
+            1,
+        ),
+    ] {
+        for actor in ["former", "present"] {
+            execute(&mut app, &format!("BEGIN; {} {before}", acts("former")));
+            let marks = Mark::read(&mut app, &settings);
+            execute(&mut app, &format!("{after}; {}", acts(actor)));
+            for (setting, mark) in settings.iter().zip(&marks) {
+                set(
+                    &mut app,
+                    setting,
+                    &mark.of(&mark.names).replace("former", actor),
+                );
+            }
+            let written = write(&mut app, Some(actor));
+            expected += written * (1 + first);
+            assert!(written == 1 || actor == "present", "{before}; {after}");
+            assert_whole(db, expected);
+        }
+    }
+}
+
+/// A mark in the form that the attack was found with, and in others like it.
+fn marks_that_are_guessed(db: &TestDb) {
+    shop(db);
+    let mut app = db.app();
+    let mut expected = changes(db);
+    let transaction = "(encode(timestamptz_send(transaction_timestamp()) || xid8send(pg_current_xact_id()), 'hex')::uuid)";
+    for actor in [None, Some("present")] {
+        for state in ["-", "+", "!", "?", ""] {
+            for command in ["x", "", "?", "d", "0", "1", "2", "3", "4"] {
+                begin(&mut app, actor);
+                execute(
+                    &mut app,
+                    &format!(
+                        "SELECT set_config('threadline.statement', statement_timestamp()::text, true),
+                             set_config('threadline.open', {transaction} || '{state}' || coalesce(current_setting('threadline.actor_ref', true), '') || E'\x01' || '{command}', true)"
+                    ),
+                );
+                expected += write(&mut app, actor);
+            }
+        }
+        for mark in [
+            "'(0,1)'",
+            "ctid::text FROM items LIMIT 1",
+            "pg_current_xact_id()::text",
+            "'1'",
+            "'t'",
+            "'on'",
+        ] {
+            for setting in settings(db) {
+                begin(&mut app, actor);
+                execute(
+                    &mut app,
+                    &format!(
+                        "SELECT set_config('{setting}', v, true) FROM (SELECT {mark}) AS q (v)"
+                    ),
+                );
+                expected += write(&mut app, actor);
+            }
+        }
+    }
+    assert_whole(db, expected);
+}
+
+fn an_actor_who_is_required(db: &TestDb) {
+    shop(db);
+    let settings = settings(db);
+    let mut app = db.app();
+    let marks = collect(&mut app, &settings);
+    let guarded = "INSERT INTO guarded SELECT coalesce(max(id), 0) + 1 FROM guarded";
+    each_forgery(&mut app, &settings, &marks, None, |app| {
+        let refused = try_execute(app, guarded).is_err();
+        execute(app, if refused { "ROLLBACK" } else { "COMMIT" });
+    });
+    // Anonymous, with the mark of somebody who is known.
+    let anonymous = "SELECT set_config('threadline.actor_ref', '{\"type\": \"anonymous\"}', true)";
+    each_forgery(&mut app, &settings, &marks, None, |app| {
+        execute(app, anonymous);
+        let refused = try_execute(app, guarded).is_err();
+        execute(app, if refused { "ROLLBACK" } else { "COMMIT" });
+    });
+    let written = value(&mut db.superuser(), "SELECT count(*) FROM guarded");
+    assert_eq!(written, 0, "rows written by nobody");
+}
+
+/// Who may switch capture off can't hide who did.
+fn a_gap(db: &TestDb) {
+    shop(db);
+    let settings = settings(db);
+    let marks = collect(&mut db.app(), &settings);
+    execute(
+        &mut db.owner(),
+        "GRANT SELECT, INSERT ON items TO tl_operator",
+    );
+    let mut operator = connect(db, "tl_operator");
+    let mut gaps = 0;
+    each_forgery(&mut operator, &settings, &marks, None, |operator| {
+        execute(operator, "SET LOCAL threadline.capture = 'off'");
+        gaps += write(operator, None);
+    });
+    assert!(gaps > 0);
+    let known = value(
+        &mut db.superuser(),
+        "SELECT count(*) FROM audit_actions a LEFT JOIN audit_transactions t ON t.id = a.transaction_id
+         WHERE a.name = 'threadline.capture_off' AND 'tl_operator' IN (t.session_user_name, to_jsonb(a) ->> 'session_user_name')",
+    );
+    let noted = value(
+        &mut db.superuser(),
+        "SELECT cardinality(gaps) FROM audit_tables WHERE table_name = 'items'",
+    );
+    assert_eq!(
+        json!([known, noted]),
+        json!([gaps, gaps]),
+        "gaps whose author is known, and gaps"
+    );
+}
+
+fn an_action_that_does_not_exist(db: &TestDb) {
+    shop(db);
+    let mut app = db.app();
+    let mut expected = changes(db);
+    for forged in ["1", "x", "2", "d41d8cd9-8f00-b204-e980-0998ecf8427e"] {
+        for setting in settings(db) {
+            begin(&mut app, None);
+            set(&mut app, &setting, forged);
+            expected += write(&mut app, None);
+            // And with one that was rolled back.
+            execute(
+                &mut app,
+                "BEGIN; SAVEPOINT s; SELECT threadline_record_action_v1('undone'); ROLLBACK TO s",
+            );
+            set(&mut app, &setting, forged);
+            expected += write(&mut app, None);
+        }
+    }
+    assert_whole(db, expected);
+}
