@@ -20,7 +20,9 @@ macro_rules! on_both_kinds {
     )+ };
 }
 
+mod commit;
 mod names;
+mod newest;
 mod overloads;
 mod settings;
 mod types;
