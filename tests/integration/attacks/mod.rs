@@ -20,10 +20,13 @@ macro_rules! on_both_kinds {
     )+ };
 }
 
+mod actions;
 mod commit;
+mod logging;
 mod names;
 mod newest;
 mod overloads;
+mod rights;
 mod settings;
 mod types;
 
@@ -47,13 +50,16 @@ enum Kind {
 fn log(kind: Kind) -> TestDb {
     match kind {
         Kind::Migrator => TestDb::new(),
-        Kind::Role => installed(kind, "SELECT"),
+        Kind::Role => {
+            let db = TestDb::empty();
+            install(&db, kind, "SELECT");
+            db
+        }
     }
 }
 
-/// A database with a log that was installed after the owner of the tables had run some SQL.
-fn installed(kind: Kind, before: &str) -> TestDb {
-    let db = TestDb::empty();
+/// Installs the log into an empty database, after the owner of its tables has run some SQL.
+fn install(db: &TestDb, kind: Kind, before: &str) {
     let mut superuser = db.superuser();
     if db.postgres().version() < 15 {
         execute(
@@ -64,17 +70,17 @@ fn installed(kind: Kind, before: &str) -> TestDb {
     let owner = match kind {
         Kind::Migrator => None,
         Kind::Role => {
-            let role = role(&db, "log", "NOLOGIN");
+            let role = role(db, "log", "NOLOGIN");
             execute(&mut superuser, &format!("GRANT {role} TO tl_owner"));
             Some(Identifier::new(role).unwrap())
         }
     };
-    execute(&mut db.owner(), before);
+    let mut migrator = db.owner();
+    execute(&mut migrator, before);
     execute(
-        &mut db.owner(),
+        &mut migrator,
         &base::up_sql(&Storage::default(), owner.as_ref()),
     );
-    db
 }
 
 /// Creates a role. Roles belong to the cluster, so its name has that of the database in it.
