@@ -22,6 +22,7 @@ macro_rules! on_both_kinds {
 
 mod actions;
 mod commit;
+mod held;
 mod logging;
 mod names;
 mod newest;
