@@ -22,8 +22,10 @@ macro_rules! on_both_kinds {
 
 mod actions;
 mod commit;
+mod faults;
 mod held;
 mod logging;
+mod marks;
 mod names;
 mod newest;
 mod overloads;

@@ -1,6 +1,6 @@
 //! The newest image of a row is the row, also where what writes in the middle of a statement hides it from the settings.
 
-use super::settings::settings;
+use super::marks::settings;
 use super::*;
 use threadline_tests::log::assert_newest_images_equal_table;
 
@@ -128,7 +128,7 @@ fn a_function_of_insert_select(db: &TestDb) {
     disturbed(
         db,
         "UPDATE :t SET name = 'nested' WHERE id = k",
-        "INSERT INTO :t SELECT :k + 2 + i, 'select', pg_temp.disturb(:k + 1 + i) FROM generate_series(0, 2) i",
+        "INSERT INTO :t SELECT :k + 2 + i, (SELECT how FROM :t WHERE id = :k), pg_temp.disturb(:k + 1 + i) FROM generate_series(0, 2) i",
     );
 }
 
