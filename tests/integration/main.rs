@@ -7,6 +7,7 @@
     reason = "this binary is only tests"
 )]
 
+mod attacks;
 mod contract;
 mod derive;
 mod diesel_cli;
