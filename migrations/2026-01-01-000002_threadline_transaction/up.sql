@@ -140,7 +140,7 @@ END $$;
 -- The commit marker. It is written when the transaction commits, so committed_at is within the commit itself. The row of the
 -- transaction is locked then: what is captured after that, by other deferred triggers, finds it so and has a later marker written.
 CREATE OR REPLACE FUNCTION public.threadline_seal_v1() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
 BEGIN
     -- A version that was superseded has a successor, which fires this trigger too. xmax is also that of a rolled back one.
@@ -158,7 +158,7 @@ END $$;
 -- it only if SET CONSTRAINTS made both immediate, and the transaction goes on. Then they are deferred again, and a new version of
 -- the transaction's row gets its marker at the commit. SET CONSTRAINTS goes by name, which is therefore the same.
 CREATE OR REPLACE FUNCTION public.threadline_sealed_v1() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
 BEGIN
     IF pg_trigger_depth() > 1 THEN

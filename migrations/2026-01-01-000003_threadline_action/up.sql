@@ -19,7 +19,7 @@ END $$;
 
 -- The audited transaction that is running; NULL while nothing was captured.
 CREATE OR REPLACE FUNCTION public.threadline_transaction_v1() RETURNS uuid
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
 DECLARE
     tx pg_catalog.uuid;
@@ -41,7 +41,7 @@ CREATE OR REPLACE FUNCTION public.threadline_record_action_v1(
     reason text DEFAULT NULL, comment text DEFAULT NULL, correlation_id text DEFAULT NULL, request_id text DEFAULT NULL,
     job_id text DEFAULT NULL, requires_changes boolean DEFAULT false
 ) RETURNS uuid
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -57,7 +57,7 @@ BEGIN
         RAISE EXCEPTION 'threadline: an action needs a name of 1 to 255 characters' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF status IS NULL OR status NOT IN ('ok', 'error') THEN
-        RAISE EXCEPTION 'threadline: the status of action % is ok or error, not %', name, status USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION 'threadline: the status of action % is ok or error, not %', name, left(status, 20) USING ERRCODE = 'invalid_parameter_value';
     END IF;
     LOOP
         ordinal := ordinal + step;
@@ -99,7 +99,7 @@ END $$;
 
 -- An action that asked for the link fails its transaction when there is nothing to link to.
 CREATE OR REPLACE FUNCTION public.threadline_require_changes_v1() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
 BEGIN
     IF NOT public.threadline_has_row_v1(NEW.transaction_id) THEN

@@ -116,9 +116,9 @@ BEGIN
     pk := CASE WHEN operation = 'TRUNCATE' THEN '{}'::pg_catalog.jsonb ELSE public.threadline_key_v1(rules, key_column, coalesce(before, after)) END;
     IF operation = 'UPDATE' THEN
         IF pk <> public.threadline_key_v1(rules, key_column, after) THEN
-            PERFORM public.threadline_record_v1(rules, relation, relation_schema, relation_name, 'DELETE'::pg_catalog.text, NULL::pg_catalog.text,
+            field := public.threadline_record_v1(rules, relation, relation_schema, relation_name, 'DELETE'::pg_catalog.text, NULL::pg_catalog.text,
                 columns, before, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true);
-            PERFORM public.threadline_record_v1(rules, relation, relation_schema, relation_name, 'INSERT'::pg_catalog.text, NULL::pg_catalog.text,
+            field := public.threadline_record_v1(rules, relation, relation_schema, relation_name, 'INSERT'::pg_catalog.text, NULL::pg_catalog.text,
                 columns, NULL::pg_catalog.jsonb, after, NULL::pg_catalog.text[], true);
             RETURN 'moved';
         END IF;

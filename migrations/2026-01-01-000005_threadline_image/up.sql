@@ -178,7 +178,7 @@ AS $$ SELECT has_table_privilege(relation, 'SELECT') AND NOT row_security_active
 -- Looks at the row that lives under the key of `key_image` now, and records it if it isn't what was `recorded`, the image of
 -- the newest change about the row; NULL if that says that the row is gone.
 -- A row that row level security hides would be recorded as gone: with row_security off, reading it is an error instead.
-CREATE OR REPLACE FUNCTION public.threadline_recheck_v1(rules jsonb, key_image jsonb, recorded jsonb) RETURNS void
+CREATE OR REPLACE FUNCTION public.threadline_recheck_v1(rules jsonb, key_image jsonb, recorded jsonb) RETURNS text
 LANGUAGE plpgsql SET row_security = off
 AS $$
 DECLARE
@@ -219,6 +219,7 @@ BEGIN
                 'UPDATE'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text[], recorded, live, changed, true);
         END IF;
     END IF;
+    RETURN outcome;
 END $$;
 
 -- What a statement trigger asks of its rows, as SQL, because only the trigger's own queries see them:

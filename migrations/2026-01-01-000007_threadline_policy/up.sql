@@ -155,12 +155,14 @@ BEGIN
                   HINT = format('It was renamed: migrate it first, with a model that says formerly = "%s".', catalog.name);
     END IF;
 
+    -- A plan that reads all of a small table is kept while the table grows, and locks all of it for a SERIALIZABLE transaction.
     EXECUTE format($function$
 CREATE OR REPLACE FUNCTION public.%I() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
 SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
+SET enable_seqscan = off
 AS %L
 $function$, function_name, format($bound$
 DECLARE

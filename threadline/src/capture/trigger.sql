@@ -8,6 +8,7 @@
     hidden_before jsonb;
     hidden_after jsonb;
     outcome text;
+    rechecked text; -- assigned: PERFORM makes a query, which a log may show with the images
     command cid;
 BEGIN
     -- Few expressions: every table has a plan of each, in every connection.
@@ -38,9 +39,9 @@ BEGIN
     IF TG_OP <> 'DELETE' THEN
         IF NEW.xmax <> '0' THEN
             IF NOT :storage.threadline_may_read_v1(TG_RELID) THEN
-                PERFORM :storage.threadline_recheck_v1(rules, after, after);
+                rechecked := :storage.threadline_recheck_v1(rules, after, after);
             ELSIF NOT EXISTS (SELECT FROM :relation t WHERE t.ctid = NEW.ctid AND t.tableoid = TG_RELID) THEN
-                PERFORM :storage.threadline_recheck_v1(rules, after, after);
+                rechecked := :storage.threadline_recheck_v1(rules, after, after);
             END IF;
         END IF;
     END IF;
@@ -49,7 +50,7 @@ BEGIN
     IF TG_OP = 'DELETE' OR outcome = 'moved' THEN
         IF pg_stat_get_xact_tuples_inserted(TG_RELID) + pg_stat_get_xact_tuples_updated(TG_RELID) > 0 OR current_setting('track_counts') = 'off' THEN
             IF NOT :storage.threadline_may_read_v1(TG_RELID) THEN
-                PERFORM :storage.threadline_recheck_v1(rules, before, NULL::jsonb);
+                rechecked := :storage.threadline_recheck_v1(rules, before, NULL::jsonb);
             ELSE
                 -- A row that the same command wrote under a key which is unique at any time took it after this row left, and is
                 -- recorded after it. cmax is the command's number if an older transaction wrote the version.
@@ -57,7 +58,7 @@ BEGIN
                 IF EXISTS (SELECT FROM :relation t WHERE :same_key
                     AND (t.cmin = command AND t.xmax = '0' AND age(t.xmin) <= age(pg_current_xact_id()::xid)) IS NOT TRUE)
                 THEN
-                    PERFORM :storage.threadline_recheck_v1(rules, before, NULL::jsonb);
+                    rechecked := :storage.threadline_recheck_v1(rules, before, NULL::jsonb);
                 END IF;
             END IF;
         END IF;

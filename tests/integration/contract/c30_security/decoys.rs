@@ -12,6 +12,7 @@ fn c30_definer_functions_have_a_path_of_pg_catalog_and_pg_temp_alone() {
          FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace ORDER BY name",
     );
     let path = "search_path=pg_catalog, pg_temp";
+    let indexed = "enable_seqscan=off";
     let pins = json!([
         path,
         "TimeZone=UTC",
@@ -19,18 +20,19 @@ fn c30_definer_functions_have_a_path_of_pg_catalog_and_pg_temp_alone() {
         "IntervalStyle=iso_8601",
         "extra_float_digits=1",
         "bytea_output=hex",
-        "lc_monetary=C"
+        "lc_monetary=C",
+        indexed
     ]);
     assert_eq!(
         config,
         [
             json!({"name": "threadline_capture_n", "config": pins}),
             json!({"name": "threadline_end_gap_vn", "config": [path]}),
-            json!({"name": "threadline_record_action_vn", "config": [path]}),
-            json!({"name": "threadline_require_changes_vn", "config": [path]}),
-            json!({"name": "threadline_seal_vn", "config": [path]}),
-            json!({"name": "threadline_sealed_vn", "config": [path]}),
-            json!({"name": "threadline_transaction_vn", "config": [path]}),
+            json!({"name": "threadline_record_action_vn", "config": [path, indexed]}),
+            json!({"name": "threadline_require_changes_vn", "config": [path, indexed]}),
+            json!({"name": "threadline_seal_vn", "config": [path, indexed]}),
+            json!({"name": "threadline_sealed_vn", "config": [path, indexed]}),
+            json!({"name": "threadline_transaction_vn", "config": [path, indexed]}),
         ]
     );
 }
