@@ -214,9 +214,9 @@ fn a_moment_is_settled_when_all_that_were_open_have_ended() {
     assert!(!settled(&db, Utc::now() + chrono::TimeDelta::days(1)));
 }
 
-/// Sealed before the moment, committed after it.
+/// The commit marker that SET CONSTRAINTS writes at once is not the last.
 #[test]
-fn an_unsettled_moment_may_still_change() {
+fn a_moment_before_the_commit_shows_nothing_of_immediate_constraints() {
     let db = bank();
     let mut open = db.app();
     execute(
@@ -230,7 +230,7 @@ fn an_unsettled_moment_may_still_change() {
     );
     execute(&mut open, "COMMIT");
     wait_until_settled(&mut db.auditor(), moment);
-    assert_eq!(balances(&db, moment), (1, 1));
+    assert_eq!(balances(&db, moment), (0, 0));
 }
 
 #[test]
