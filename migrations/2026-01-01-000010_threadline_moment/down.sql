@@ -1,4 +1,5 @@
 DROP FUNCTION public.threadline_settled(timestamptz);
+DROP FUNCTION public.threadline_numbered_here_v1(uuid);
 DROP FUNCTION public.threadline_at(timestamptz, text[]);
 DROP FUNCTION public.threadline_moment(anyelement, regclass, timestamptz, jsonb, text[]);
 DROP FUNCTION public.threadline_moment_query(regclass, timestamptz, jsonb, text[], boolean);

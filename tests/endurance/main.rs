@@ -17,6 +17,7 @@ mod large_log;
 mod pgbench;
 mod pgbouncer;
 mod pooled;
+mod replica;
 mod restored;
 mod serializable;
 
