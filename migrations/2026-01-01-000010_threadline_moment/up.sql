@@ -117,6 +117,16 @@ AS $$
     WHERE c.oid = relation OR c.oid IN (SELECT l.relid FROM pg_catalog.pg_partition_tree(relation) l WHERE l.isleaf)
 $$;
 
+-- Whether a subscription feeds the log, or a partition of it, so that the publisher's transactions are what it holds.
+CREATE OR REPLACE FUNCTION public.threadline_replicated_v1() RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+    SELECT EXISTS (
+        SELECT FROM pg_catalog.pg_subscription_rel s
+        WHERE coalesce(pg_partition_root(s.srrelid), s.srrelid)
+            IN ('public.audit_transactions'::regclass, 'public.audit_changes'::regclass, 'public.audit_commits'::regclass))
+$$;
+
 -- The query that threadline_moment runs. There are two, and what the log holds decides:
 --   the table's own rows, if few were changed since: without those, which come from the log;
 --   for each key the newest line of the log, and its row if it has one.
@@ -149,6 +159,10 @@ BEGIN
     IF has_table_privilege(relation, 'SELECT') AND NOT row_security_active(relation)
         AND audited.redacted = '{}' AND NOT coalesce(audited.rules ? 'ignore_only', true)
         AND NOT audited.former_columns ?| audited.key_columns
+        -- On a logical subscriber, the table is another one than the log's, even where it is replicated too.
+        AND NOT public.threadline_replicated_v1()
+        AND EXISTS (SELECT FROM pg_catalog.pg_trigger t
+            WHERE t.tgrelid = relation AND t.tgname IN ('!threadline', '!threadline_insert') AND t.tgenabled IN ('O', 'A'))
     THEN
         EXECUTE format('SELECT count(*) FROM (%s LIMIT %s) c', changed, few + 1) INTO changes;
         IF changes <= few THEN
@@ -254,10 +268,7 @@ DECLARE
         timestamptz_send(greatest(moment, '2000-01-01Z') + interval '1 microsecond') || decode('0000000000000000', 'hex'), 'hex')::uuid;
     later pg_catalog.xid8;
 BEGIN
-    IF moment IS NULL OR EXISTS (
-        SELECT FROM pg_catalog.pg_subscription_rel s
-        WHERE coalesce(pg_partition_root(s.srrelid), s.srrelid)
-            IN ('public.audit_transactions'::regclass, 'public.audit_changes'::regclass, 'public.audit_commits'::regclass))
+    IF moment IS NULL OR public.threadline_replicated_v1()
     -- The newest transaction was copied here: by a dump, or by a replication that may still bring earlier ones.
     OR NOT coalesce((
         SELECT public.threadline_numbered_here_v1(n.id) FROM (

@@ -20,6 +20,7 @@ mod pooled;
 mod replica;
 mod restored;
 mod serializable;
+mod subscriber;
 
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
