@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::result::Error;
 use diesel::sql_types::Timestamptz;
 use scratch_postgres::ScratchPostgres;
+use threadline::{AuditChange, Cursor, Page, PageError, TimelineFilter, timeline};
 use threadline_tests::{TestDb, cluster, execute, postgres, rows, skip, value, wait_for};
 
 use crate::alone;
@@ -87,6 +89,44 @@ pub fn clock(conn: &mut PgConnection) -> DateTime<Utc> {
     diesel::select(diesel::dsl::sql::<Timestamptz>("clock_timestamp()"))
         .get_result(conn)
         .unwrap()
+}
+
+/// A page of the timeline, the oldest first.
+pub fn page(
+    conn: &mut PgConnection,
+    at: Option<&Cursor>,
+    limit: i64,
+) -> QueryResult<Page<AuditChange>> {
+    let mut list = timeline(TimelineFilter::new()).oldest_first();
+    list = list.limit(limit).unwrap();
+    if let Some(cursor) = at {
+        list = list.at(cursor).unwrap();
+    }
+    list.get_result(conn)
+}
+
+pub fn keys(page: &Page<AuditChange>) -> Vec<String> {
+    let keys = page.entries.iter().map(|change| &change.key["id"]);
+    keys.map(|key| key.as_str().unwrap().to_owned()).collect()
+}
+
+/// The keys of a page and of those after it, of one change each.
+pub fn walk(conn: &mut PgConnection, first: Page<AuditChange>) -> Vec<String> {
+    let mut walked = keys(&first);
+    let mut cursor = first.cursor;
+    while let Some(at) = cursor {
+        let page = page(conn, Some(&at), 1).unwrap();
+        walked.extend(keys(&page));
+        cursor = page.cursor;
+    }
+    walked
+}
+
+fn refusal(page: QueryResult<Page<AuditChange>>) -> PageError {
+    match page.unwrap_err() {
+        Error::DeserializationError(refusal) => *refusal.downcast().unwrap(),
+        other => panic!("{other}"),
+    }
 }
 
 /// More savepoints than a transaction's entry in shared memory has room for.
@@ -182,4 +222,115 @@ fn a_timestamp_after_the_newest_transaction_is_not_known_to_be_settled_on_a_repl
     execute(&mut app, "INSERT INTO items VALUES (5)");
     pair.catch_up();
     assert!(pair.settled(at));
+}
+
+/// What had not committed when a walk began isn't part of it, and all that had is: savepoints of transactions that are open,
+/// prepared, and committed beside them.
+#[test]
+fn a_walk_on_a_replica_sees_what_had_been_replayed_when_it_began() {
+    let _alone = alone();
+    let Some(pair) = Pair::start() else { return };
+    let mut app = pair.db.app();
+    execute(&mut app, "INSERT INTO items VALUES (1)");
+    let savepoint = |row: i64| {
+        format!(
+            "BEGIN; INSERT INTO items VALUES ({row}); SAVEPOINT s; INSERT INTO items VALUES ({row} + 10); RELEASE s"
+        )
+    };
+    let mut open = [pair.db.app(), pair.db.app()];
+    execute(&mut open[0], &savepoint(2));
+    execute(
+        &mut open[1],
+        &format!("{}; PREPARE TRANSACTION 'two'", savepoint(3)),
+    );
+    execute(&mut app, &format!("{}; COMMIT", savepoint(4)));
+    // In savepoints only: its row of the log was inserted in one.
+    execute(
+        &mut app,
+        "BEGIN; SAVEPOINT s; INSERT INTO items VALUES (5); RELEASE s; COMMIT",
+    );
+    pair.catch_up();
+    let mut reader = pair.on_replica("tl_auditor");
+    let first = page(&mut reader, None, 1).unwrap();
+    let on_primary = page(&mut pair.db.auditor(), None, 1).unwrap();
+
+    execute(&mut open[0], "COMMIT");
+    execute(&mut open[1], "COMMIT PREPARED 'two'");
+    execute(&mut app, &format!("{}; COMMIT", savepoint(6)));
+    pair.catch_up();
+    let seen = ["1", "4", "14", "5"];
+    assert_eq!(walk(&mut reader, first.clone()), seen);
+    // The primary goes on with it, and the replica with the primary's.
+    assert_eq!(walk(&mut pair.db.auditor(), first), seen);
+    assert_eq!(walk(&mut reader, on_primary), seen);
+    let first = page(&mut reader, None, 1).unwrap();
+    let all = ["1", "2", "12", "3", "13", "4", "14", "5", "6", "16"];
+    assert_eq!(walk(&mut reader, first), all);
+}
+
+/// Behind the primary, or behind itself after a restart, a replica would leave out what the walk has to show.
+#[test]
+fn a_replica_refuses_a_walk_that_it_may_not_have_replayed() {
+    let _alone = alone();
+    let Some(pair) = Pair::start() else { return };
+    let mut app = pair.db.app();
+    for row in 1..=3 {
+        execute(&mut app, &format!("INSERT INTO items VALUES ({row})"));
+    }
+    pair.catch_up();
+    let mut superuser = pair.on_replica("postgres");
+    execute(&mut superuser, "SELECT pg_wal_replay_pause()");
+    wait_for("the replica to pause", || {
+        // What is on its way is still replayed; after a row that isn't, nothing is.
+        execute(&mut app, "UPDATE items SET name = clock_timestamp()");
+        let behind = "SELECT pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn()";
+        (value(&mut superuser, behind) == true).then_some(())
+    });
+    let elsewhere = page(&mut pair.db.auditor(), None, 1).unwrap();
+    let mut reader = pair.on_replica("tl_auditor");
+    let there = page(&mut reader, elsewhere.cursor.as_ref(), 1);
+    assert_eq!(refusal(there), PageError::StandbyBehind);
+    let here = page(&mut reader, None, 1).unwrap();
+    assert!(page(&mut reader, here.cursor.as_ref(), 1).is_ok());
+
+    execute(&mut superuser, "SELECT pg_wal_replay_resume()");
+    pair.catch_up();
+    let mut open = pair.db.app();
+    execute(&mut open, "BEGIN; INSERT INTO items VALUES (4)");
+    execute(&mut app, "INSERT INTO items VALUES (5)");
+    pair.catch_up();
+    let before = page(&mut reader, None, 1).unwrap();
+    assert!(page(&mut reader, before.cursor.as_ref(), 1).is_ok());
+    drop((reader, superuser));
+    pair.replica.crash_and_restart().unwrap();
+    let mut reader = pair.on_replica("tl_auditor");
+    let after = page(&mut reader, before.cursor.as_ref(), 1);
+    assert_eq!(refusal(after), PageError::StandbyBehind);
+    execute(&mut open, "ROLLBACK");
+    execute(&mut app, "INSERT INTO items VALUES (6)");
+    pair.catch_up();
+    assert!(page(&mut reader, before.cursor.as_ref(), 1).is_ok());
+}
+
+/// A cursor stays small: where it can't, a page that is all of its list is the answer.
+#[test]
+fn a_replica_gives_no_cursor_where_too_much_may_be_running() {
+    let _alone = alone();
+    let Some(pair) = Pair::start() else { return };
+    let mut app = pair.db.app();
+    execute(&mut app, "INSERT INTO items VALUES (1)");
+    let mut open = pair.db.app();
+    execute(&mut open, "BEGIN; INSERT INTO items VALUES (2)");
+    execute(
+        &mut pair.db.superuser(),
+        "DO $$ BEGIN FOR i IN 1..1001 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$",
+    );
+    execute(&mut app, "INSERT INTO items VALUES (3)");
+    pair.catch_up();
+    let mut reader = pair.on_replica("tl_auditor");
+    assert_eq!(
+        refusal(page(&mut reader, None, 1)),
+        PageError::StandbyCrowded
+    );
+    assert_eq!(keys(&page(&mut reader, None, 2).unwrap()), ["1", "3"]);
 }
