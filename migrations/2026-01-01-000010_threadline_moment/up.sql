@@ -119,13 +119,14 @@ $$;
 
 -- Whether a subscription feeds the log, or a partition of it, so that the publisher's transactions are what it holds.
 CREATE OR REPLACE FUNCTION public.threadline_replicated_v1() RETURNS boolean
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
 AS $$
-    SELECT EXISTS (
+BEGIN
+    RETURN EXISTS (
         SELECT FROM pg_catalog.pg_subscription_rel s
         WHERE coalesce(pg_partition_root(s.srrelid), s.srrelid)
-            IN ('public.audit_transactions'::regclass, 'public.audit_changes'::regclass, 'public.audit_commits'::regclass))
-$$;
+            IN ('public.audit_transactions'::regclass, 'public.audit_changes'::regclass, 'public.audit_commits'::regclass));
+END $$;
 
 -- The query that threadline_moment runs. There are two, and what the log holds decides:
 --   the table's own rows, if few were changed since: without those, which come from the log;
@@ -241,13 +242,14 @@ END $$;
 -- savepoint has the savepoint's xmin, but the marker is inserted at commit, outside of savepoints. In a restored dump and in a
 -- replicated log, xmin is that of the transaction that copied the row.
 CREATE OR REPLACE FUNCTION public.threadline_numbered_here_v1(tx uuid) RETURNS boolean
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
 AS $$
-    SELECT coalesce((
+BEGIN
+    RETURN coalesce((
         SELECT t.xmin = t.txid::xid
             OR EXISTS (SELECT FROM public.audit_commits s WHERE s.transaction_id = tx AND s.xmin = t.txid::xid)
-        FROM public.audit_transactions t WHERE t.id = tx), false)
-$$;
+        FROM public.audit_transactions t WHERE t.id = tx), false);
+END $$;
 
 -- Whether the result of a query as of a timestamp is final: no transaction that was open then can still become visible.
 -- False also means that it can't be known.

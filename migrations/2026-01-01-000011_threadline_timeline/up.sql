@@ -178,21 +178,12 @@ BEGIN
     RETURN format('%s:%s:%s/%s/%s', oldest, next_at, array_to_string(running, ','), public.threadline_run_v1(), covered);
 END $$;
 
--- What the first page of a walk sees, for its cursor.
-CREATE OR REPLACE FUNCTION public.threadline_walk_begins_v1() RETURNS text
-LANGUAGE sql STABLE
-AS $$
-    SELECT CASE WHEN pg_is_in_recovery() THEN public.threadline_standby_snapshot_v1(pg_current_snapshot())
-        ELSE pg_current_snapshot()::text || '/' || public.threadline_run_v1() END
-$$;
-
--- Whether a server can go on with a walk. On a standby, what its first page saw may not have been replayed yet, unless this
--- server itself has shown it.
+-- Whether a standby can go on with a walk. What its first page saw may not have been replayed yet, unless this server itself
+-- has shown it.
 CREATE OR REPLACE FUNCTION public.threadline_walk_goes_on_v1(begun_at bigint, seen pg_snapshot) RETURNS boolean
 LANGUAGE sql STABLE
 AS $$
-    SELECT NOT pg_is_in_recovery() OR begun_at = public.threadline_run_v1()
-        OR pg_snapshot_xmin(pg_current_snapshot()) >= pg_snapshot_xmax(seen)
+    SELECT begun_at = public.threadline_run_v1() OR pg_snapshot_xmin(pg_current_snapshot()) >= pg_snapshot_xmax(seen)
 $$;
 
 -- As threadline_seen_v1, for a walk that began on a standby. What it took to be running may have committed before only if

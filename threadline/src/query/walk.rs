@@ -219,16 +219,20 @@ impl Walk {
                 seen,
                 snapshot,
             }) => {
+                // Not in a function: what calls a volatile one, as pg_is_in_recovery is, is not inlined.
                 out.push_sql(&format!(
-                    "CASE WHEN threadline_walk_goes_on_v1({}, ",
+                    "CASE WHEN pg_is_in_recovery() AND NOT threadline_walk_goes_on_v1({}, ",
                     cursor.seen.begun_at()
                 ));
                 out.push_bind_param::<Text, _>(snapshot)?;
-                out.push_sql("::pg_snapshot) THEN ");
+                out.push_sql(&format!("::pg_snapshot) THEN '{BEHIND}' ELSE "));
                 out.push_bind_param::<Text, _>(seen)?;
-                out.push_sql(&format!(" ELSE '{BEHIND}' END"));
+                out.push_sql("::text END");
             }
-            None => out.push_sql("threadline_walk_begins_v1()"),
+            None => out.push_sql(
+                "CASE WHEN pg_is_in_recovery() THEN threadline_standby_snapshot_v1(pg_current_snapshot()) \
+                 ELSE pg_current_snapshot()::text || '/' || threadline_run_v1() END",
+            ),
         }
         // Quoted, because the smallest number is none without its sign.
         out.push_sql(&format!(

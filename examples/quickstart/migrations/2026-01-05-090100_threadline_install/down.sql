@@ -45,7 +45,6 @@ DROP FUNCTION public.threadline_scope_required_v1();
 DROP FUNCTION public.threadline_had_or_has_v1(public.audit_changes, text, text);
 DROP FUNCTION public.threadline_seen_on_standby_v1(xid, uuid, pg_snapshot, bigint);
 DROP FUNCTION public.threadline_walk_goes_on_v1(bigint, pg_snapshot);
-DROP FUNCTION public.threadline_walk_begins_v1();
 DROP FUNCTION public.threadline_standby_snapshot_v1(pg_snapshot);
 DROP FUNCTION public.threadline_run_v1();
 DROP FUNCTION public.threadline_seen_v1(xid, uuid, pg_snapshot);

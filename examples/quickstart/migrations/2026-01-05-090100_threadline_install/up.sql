@@ -1965,13 +1965,14 @@ $$;
 
 -- Whether a subscription feeds the log, or a partition of it, so that the publisher's transactions are what it holds.
 CREATE OR REPLACE FUNCTION public.threadline_replicated_v1() RETURNS boolean
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
 AS $$
-    SELECT EXISTS (
+BEGIN
+    RETURN EXISTS (
         SELECT FROM pg_catalog.pg_subscription_rel s
         WHERE coalesce(pg_partition_root(s.srrelid), s.srrelid)
-            IN ('public.audit_transactions'::regclass, 'public.audit_changes'::regclass, 'public.audit_commits'::regclass))
-$$;
+            IN ('public.audit_transactions'::regclass, 'public.audit_changes'::regclass, 'public.audit_commits'::regclass));
+END $$;
 
 -- The query that threadline_moment runs. There are two, and what the log holds decides:
 --   the table's own rows, if few were changed since: without those, which come from the log;
@@ -2087,13 +2088,14 @@ END $$;
 -- savepoint has the savepoint's xmin, but the marker is inserted at commit, outside of savepoints. In a restored dump and in a
 -- replicated log, xmin is that of the transaction that copied the row.
 CREATE OR REPLACE FUNCTION public.threadline_numbered_here_v1(tx uuid) RETURNS boolean
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
 AS $$
-    SELECT coalesce((
+BEGIN
+    RETURN coalesce((
         SELECT t.xmin = t.txid::xid
             OR EXISTS (SELECT FROM public.audit_commits s WHERE s.transaction_id = tx AND s.xmin = t.txid::xid)
-        FROM public.audit_transactions t WHERE t.id = tx), false)
-$$;
+        FROM public.audit_transactions t WHERE t.id = tx), false);
+END $$;
 
 -- Whether the result of a query as of a timestamp is final: no transaction that was open then can still become visible.
 -- False also means that it can't be known.
@@ -2332,21 +2334,12 @@ BEGIN
     RETURN format('%s:%s:%s/%s/%s', oldest, next_at, array_to_string(running, ','), public.threadline_run_v1(), covered);
 END $$;
 
--- What the first page of a walk sees, for its cursor.
-CREATE OR REPLACE FUNCTION public.threadline_walk_begins_v1() RETURNS text
-LANGUAGE sql STABLE
-AS $$
-    SELECT CASE WHEN pg_is_in_recovery() THEN public.threadline_standby_snapshot_v1(pg_current_snapshot())
-        ELSE pg_current_snapshot()::text || '/' || public.threadline_run_v1() END
-$$;
-
--- Whether a server can go on with a walk. On a standby, what its first page saw may not have been replayed yet, unless this
--- server itself has shown it.
+-- Whether a standby can go on with a walk. What its first page saw may not have been replayed yet, unless this server itself
+-- has shown it.
 CREATE OR REPLACE FUNCTION public.threadline_walk_goes_on_v1(begun_at bigint, seen pg_snapshot) RETURNS boolean
 LANGUAGE sql STABLE
 AS $$
-    SELECT NOT pg_is_in_recovery() OR begun_at = public.threadline_run_v1()
-        OR pg_snapshot_xmin(pg_current_snapshot()) >= pg_snapshot_xmax(seen)
+    SELECT begun_at = public.threadline_run_v1() OR pg_snapshot_xmin(pg_current_snapshot()) >= pg_snapshot_xmax(seen)
 $$;
 
 -- As threadline_seen_v1, for a walk that began on a standby. What it took to be running may have committed before only if
