@@ -109,6 +109,22 @@ BEGIN
         USING ERRCODE = 'object_not_in_prerequisite_state';
 END $$;
 
+-- Whether a subscription of this database applies transactions while they still run on the publisher: each savepoint there
+-- is one here.
+CREATE OR REPLACE FUNCTION public.threadline_applied_in_savepoints_v1() RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    found boolean := false;
+BEGIN
+    -- The column is another one before PostgreSQL 16.
+    IF current_setting('server_version_num')::integer >= 160000 THEN
+        EXECUTE 'SELECT EXISTS (SELECT FROM pg_catalog.pg_subscription s WHERE s.substream = ''p''
+            AND s.subdbid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()))' INTO found;
+    END IF;
+    RETURN found;
+END $$;
+
 -- Whether a walk of pages sees a row of the log: whether its transaction had committed at `seen`. Two things tell. The
 -- row's xmin is true in this cluster, but may be a savepoint's, which snapshots don't list; `tx` names the transaction as a
 -- whole, but in a restored log it is that of another cluster, whose numbers mean nothing here. A row is of the transaction
@@ -128,6 +144,11 @@ BEGIN
     -- number elsewhere?
     IF named < inserted_by AND named = ANY (running) AND inserted_by < next_at AND NOT inserted_by = ANY (running)
         AND NOT public.threadline_numbered_here_v1(tx)
+    THEN
+        PERFORM public.threadline_unseen_v1();
+    -- Applied in a savepoint, perhaps of a transaction that ran then.
+    ELSIF inserted_by > running[1] AND inserted_by < next_at AND NOT inserted_by = ANY (running)
+        AND public.threadline_applied_in_savepoints_v1() AND NOT public.threadline_numbered_here_v1(tx)
     THEN
         PERFORM public.threadline_unseen_v1();
     END IF;

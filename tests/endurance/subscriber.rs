@@ -3,7 +3,7 @@
 
 use scratch_postgres::{Builder, ScratchPostgres};
 use serde_json::Value;
-use threadline_tests::{TestDb, cluster, execute, rows, value, wait_for};
+use threadline_tests::{TestDb, cluster, execute, postgres, rows, value, wait_for};
 
 use crate::alone;
 use crate::replica::{clock, page, settled, walk};
@@ -25,8 +25,9 @@ fn settings() -> Builder {
 }
 
 impl Pair {
-    fn start() -> Self {
-        let publisher = TestDb::on(&cluster(settings()));
+    /// With further settings of the publisher, and of the subscription.
+    fn start(settings_of_publisher: Builder, with: &str) -> Self {
+        let publisher = TestDb::on(&cluster(settings_of_publisher));
         publisher.audited("items", ITEMS);
         execute(&mut publisher.app(), "INSERT INTO items VALUES (1)");
         let subscriber = TestDb::on(&cluster(settings()));
@@ -43,7 +44,7 @@ impl Pair {
         let mut superuser = subscriber.superuser();
         execute(
             &mut superuser,
-            &format!("CREATE SUBSCRIPTION log CONNECTION '{from}' PUBLICATION log"),
+            &format!("CREATE SUBSCRIPTION log CONNECTION '{from}' PUBLICATION log {with}"),
         );
         wait_for("the first copy of the log", || {
             let ready = "SELECT bool_and(srsubstate = 'r') FROM pg_subscription_rel";
@@ -81,7 +82,7 @@ impl Pair {
 #[test]
 fn nothing_settles_on_a_subscriber() {
     let _alone = alone();
-    let pair = Pair::start();
+    let pair = Pair::start(settings(), "");
     let mut app = pair.publisher.app();
     let mut open = pair.publisher.app();
     execute(&mut open, "BEGIN; INSERT INTO items VALUES (2)");
@@ -138,4 +139,45 @@ fn nothing_settles_on_a_subscriber() {
         .audited("others", "CREATE TABLE others (id int PRIMARY KEY)");
     execute(&mut pair.subscriber.app(), "INSERT INTO others VALUES (1)");
     wait_for("the copied log to settle", || is_settled().then_some(()));
+}
+
+/// From PostgreSQL 16 on, a transaction may be applied while it still runs on the publisher, in savepoints that snapshots don't
+/// list.
+#[test]
+fn a_walk_is_refused_where_savepoints_are_applied() {
+    let _alone = alone();
+    let streams_at_once = match postgres().version() {
+        ..16 => return,
+        16 => "logical_replication_mode",
+        _ => "debug_logical_replication_streaming",
+    };
+    let pair = Pair::start(
+        settings().setting(streams_at_once, "immediate"),
+        "WITH (streaming = parallel)",
+    );
+    let mut app = pair.publisher.app();
+    execute(&mut app, "INSERT INTO items VALUES (4)");
+    let mut open = pair.publisher.app();
+    execute(
+        &mut open,
+        "BEGIN; INSERT INTO items VALUES (2); SAVEPOINT s; INSERT INTO items VALUES (3); RELEASE s",
+    );
+    // Flushed with what follows it, and so decoded.
+    execute(&mut app, "INSERT INTO items VALUES (5)");
+    let mut superuser = pair.subscriber.superuser();
+    let applied = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted
+        GROUP BY pid HAVING count(*) > 1)";
+    wait_for("the savepoint to be applied", || {
+        (value(&mut superuser, applied) == true).then_some(())
+    });
+    // The savepoint's number is before the snapshot's next.
+    execute(&mut superuser, "SELECT pg_current_xact_id()");
+    let mut reader = pair.subscriber.auditor();
+    let first = page(&mut reader, None, 1).unwrap();
+    execute(&mut open, "COMMIT");
+    pair.catch_up();
+    let refused = page(&mut reader, first.cursor.as_ref(), 3).unwrap_err();
+    assert!(refused.to_string().contains("Begin again"), "{refused}");
+    let first = page(&mut reader, None, 1).unwrap();
+    assert_eq!(walk(&mut reader, first), ["1", "4", "2", "3", "5"]);
 }

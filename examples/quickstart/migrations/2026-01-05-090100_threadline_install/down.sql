@@ -48,6 +48,7 @@ DROP FUNCTION public.threadline_walk_goes_on_v1(bigint, pg_snapshot);
 DROP FUNCTION public.threadline_standby_snapshot_v1(pg_snapshot);
 DROP FUNCTION public.threadline_run_v1();
 DROP FUNCTION public.threadline_seen_v1(xid, uuid, pg_snapshot);
+DROP FUNCTION public.threadline_applied_in_savepoints_v1();
 DROP FUNCTION public.threadline_unseen_v1();
 DROP FUNCTION public.threadline_walk_v1(text, text, integer[], text, text, timestamptz, timestamptz, text, bigint);
 DROP FUNCTION public.threadline_key_places_v1(text, text, jsonb);
