@@ -117,6 +117,17 @@ AS $$
     WHERE c.oid = relation OR c.oid IN (SELECT l.relid FROM pg_catalog.pg_partition_tree(relation) l WHERE l.isleaf)
 $$;
 
+-- Whether a subscription feeds the log, or a partition of it, so that the publisher's transactions are what it holds.
+CREATE OR REPLACE FUNCTION public.threadline_replicated_v1() RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM pg_catalog.pg_subscription_rel s
+        WHERE coalesce(pg_partition_root(s.srrelid), s.srrelid)
+            IN ('public.audit_transactions'::regclass, 'public.audit_changes'::regclass, 'public.audit_commits'::regclass));
+END $$;
+
 -- The query that threadline_moment runs. There are two, and what the log holds decides:
 --   the table's own rows, if few were changed since: without those, which come from the log;
 --   for each key the newest line of the log, and its row if it has one.
@@ -149,6 +160,10 @@ BEGIN
     IF has_table_privilege(relation, 'SELECT') AND NOT row_security_active(relation)
         AND audited.redacted = '{}' AND NOT coalesce(audited.rules ? 'ignore_only', true)
         AND NOT audited.former_columns ?| audited.key_columns
+        -- On a logical subscriber, the table is another one than the log's, even where it is replicated too.
+        AND NOT public.threadline_replicated_v1()
+        AND EXISTS (SELECT FROM pg_catalog.pg_trigger t
+            WHERE t.tgrelid = relation AND t.tgname IN ('!threadline', '!threadline_insert') AND t.tgenabled IN ('O', 'A'))
     THEN
         EXECUTE format('SELECT count(*) FROM (%s LIMIT %s) c', changed, few + 1) INTO changes;
         IF changes <= few THEN
@@ -222,22 +237,58 @@ BEGIN
     RETURN moment;
 END $$;
 
--- Whether no transaction that was open at a moment still runs. Those of other databases don't matter. When a transaction of
--- another role began is only told to members of pg_read_all_stats; without that, one that began later is known by a
--- transaction of the log that also did, and got its number first.
+-- Whether this cluster numbered a transaction of the log, so that its txid can be compared with those that run here. Its row
+-- or its commit marker was then inserted by the very transaction that it names: xmin tells. What was inserted in a
+-- savepoint has the savepoint's xmin, but the marker is inserted at commit, outside of savepoints. In a restored dump and in a
+-- replicated log, xmin is that of the transaction that copied the row.
+CREATE OR REPLACE FUNCTION public.threadline_numbered_here_v1(tx uuid) RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN coalesce((
+        SELECT t.xmin = t.txid::xid
+            OR EXISTS (SELECT FROM public.audit_commits s WHERE s.transaction_id = tx AND s.xmin = t.txid::xid)
+        FROM public.audit_transactions t WHERE t.id = tx), false);
+END $$;
+
+-- Whether the result of a query as of a timestamp is final: no transaction that was open then can still become visible.
+-- False also means that it can't be known.
+-- Transactions of other databases don't matter. When a transaction of another role began is only told to members of
+-- pg_read_all_stats; for others, one that began later is recognised by its transaction id: `later` is that of a transaction
+-- of the log that began after the timestamp, so all that had written by then have lower ones.
+-- A standby shows neither the locks nor the prepared transactions of its primary, and its snapshots list no running
+-- transactions, but their xmin is right: the oldest that runs on the primary, as far as was replayed.
+-- A logical subscriber knows nothing of what runs on its publisher.
 CREATE OR REPLACE FUNCTION public.threadline_settled(moment timestamptz) RETURNS boolean
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     -- What began after the snapshot isn't visible to it.
     repeatable CONSTANT boolean := current_setting('transaction_isolation') IN ('repeatable read', 'serializable');
-    later CONSTANT pg_catalog.xid8 := (
-        SELECT min(t.txid::text::numeric)::text::xid8 FROM (
-            SELECT t.txid FROM public.audit_transactions t
-            WHERE t.id >= encode(timestamptz_send(greatest(moment, '2000-01-01Z') + interval '1 microsecond') || '\x0000000000000000'::bytea, 'hex')::uuid
-            ORDER BY t.id LIMIT 10) t);
+    -- The lowest id of a transaction that began after the timestamp.
+    since CONSTANT pg_catalog.uuid := encode(
+        timestamptz_send(greatest(moment, '2000-01-01Z') + interval '1 microsecond') || decode('0000000000000000', 'hex'), 'hex')::uuid;
+    later pg_catalog.xid8;
 BEGIN
-    IF moment IS NULL OR moment >= (CASE WHEN repeatable THEN transaction_timestamp() ELSE statement_timestamp() END)
+    IF moment IS NULL OR public.threadline_replicated_v1()
+    -- The newest transaction was copied here: by a dump, or by a replication that may still bring earlier ones.
+    OR NOT coalesce((
+        SELECT public.threadline_numbered_here_v1(n.id) FROM (
+            SELECT t.id FROM public.audit_transactions t WHERE t.txid IS DISTINCT FROM pg_current_xact_id_if_assigned()
+            ORDER BY t.id DESC LIMIT 1) n), true)
+    THEN
+        RETURN false;
+    END IF;
+    -- The first transactions after the timestamp; where those were copied, the newest are as good, if higher.
+    later := (
+        SELECT min(n.txid::text::numeric)::text::xid8 FROM (
+            (SELECT t.id, t.txid FROM public.audit_transactions t WHERE t.id >= since ORDER BY t.id LIMIT 10)
+            UNION ALL
+            (SELECT t.id, t.txid FROM public.audit_transactions t WHERE t.id >= since ORDER BY t.id DESC LIMIT 10)) n
+        WHERE public.threadline_numbered_here_v1(n.id));
+    IF pg_is_in_recovery() THEN
+        RETURN coalesce(pg_snapshot_xmin(pg_current_snapshot()) >= later, false);
+    ELSIF moment >= (CASE WHEN repeatable THEN transaction_timestamp() ELSE statement_timestamp() END)
         OR pg_current_xact_id_if_assigned() IS NOT NULL AND transaction_timestamp() <= moment
     THEN
         RETURN false;
@@ -252,9 +303,7 @@ BEGIN
         ) running
         WHERE coalesce(running.datid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()), true)
           AND NOT coalesce(running.began > moment, age(running.xid) <= age(later::xid), false)
-    ) AND NOT EXISTS (
-        -- Where locks don't show it: on a standby, and what ended since the snapshot. From xmax on, everything may have.
-        SELECT FROM (SELECT pg_snapshot_xip(pg_current_snapshot()) UNION ALL SELECT pg_snapshot_xmax(pg_current_snapshot())) snapshot(running)
-        WHERE (repeatable OR pg_is_in_recovery()) AND NOT coalesce(running >= later, false)
-    );
+    -- What ended since the snapshot shows in no lock, and not in the snapshot either. By xmin, since a snapshot that was
+    -- taken on a standby outlives its promotion.
+    ) AND (NOT repeatable OR coalesce(pg_snapshot_xmin(pg_current_snapshot()) >= later, false));
 END $$;

@@ -100,6 +100,31 @@ BEGIN
     RETURN true;
 END $$;
 
+-- Refuses a page: it can't be known whether the walk sees a row. Which one is not told: it may be out of scope.
+CREATE OR REPLACE FUNCTION public.threadline_unseen_v1() RETURNS void
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RAISE EXCEPTION E'threadline: the log has changes of which it is not known whether they were visible when the first page was read\nBegin again at the first page.'
+        USING ERRCODE = 'object_not_in_prerequisite_state';
+END $$;
+
+-- Whether a subscription of this database applies transactions while they still run on the publisher: each savepoint there
+-- is one here.
+CREATE OR REPLACE FUNCTION public.threadline_applied_in_savepoints_v1() RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    found boolean := false;
+BEGIN
+    -- The column is another one before PostgreSQL 16.
+    IF current_setting('server_version_num')::integer >= 160000 THEN
+        EXECUTE 'SELECT EXISTS (SELECT FROM pg_catalog.pg_subscription s WHERE s.substream = ''p''
+            AND s.subdbid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()))' INTO found;
+    END IF;
+    RETURN found;
+END $$;
+
 -- Whether a walk of pages sees a row of the log: whether its transaction had committed at `seen`. Two things tell. The
 -- row's xmin is true in this cluster, but may be a savepoint's, which snapshots don't list; `tx` names the transaction as a
 -- whole, but in a restored log it is that of another cluster, whose numbers mean nothing here. A row is of the transaction
@@ -115,11 +140,98 @@ DECLARE
     running CONSTANT bigint[] := ARRAY(SELECT pg_snapshot_xip(seen)::text::bigint);
     next_at CONSTANT bigint := pg_snapshot_xmax(seen)::text::bigint;
 BEGIN
+    -- Of a savepoint in a transaction that ran then, or copied by one that had ended and from a transaction with the same
+    -- number elsewhere?
+    IF named < inserted_by AND named = ANY (running) AND inserted_by < next_at AND NOT inserted_by = ANY (running)
+        AND NOT public.threadline_numbered_here_v1(tx)
+    THEN
+        PERFORM public.threadline_unseen_v1();
+    -- Applied in a savepoint, perhaps of a transaction that ran then.
+    ELSIF inserted_by > running[1] AND inserted_by < next_at AND NOT inserted_by = ANY (running)
+        AND public.threadline_applied_in_savepoints_v1() AND NOT public.threadline_numbered_here_v1(tx)
+    THEN
+        PERFORM public.threadline_unseen_v1();
+    END IF;
     RETURN inserted_by < pg_snapshot_xmin(seen)::text::bigint
         -- The reader's own, which it saw.
         OR named = pg_current_xact_id_if_assigned()::text::bigint
         OR NOT (inserted_by >= next_at OR inserted_by = ANY (running))
             AND NOT (named <= inserted_by AND (named >= next_at OR named = ANY (running)));
+END $$;
+
+-- When the server was started, in microseconds: it tells servers with the same files apart. What a server has shown stays
+-- visible until it is restarted; a standby may then come back at an earlier state.
+CREATE OR REPLACE FUNCTION public.threadline_run_v1() RETURNS bigint
+LANGUAGE sql STABLE
+AS $$ SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint $$;
+
+-- What the first page of a walk sees on a standby, as a pg_snapshot with the transactions that were running: the snapshot
+-- itself doesn't list them there. What is visible of the log tells which had committed; all others between xmin and xmax are
+-- taken to be running. After it, the server's start and up to which occurred_at the log was looked at. 'running' if that is
+-- too much for a cursor.
+CREATE OR REPLACE FUNCTION public.threadline_standby_snapshot_v1(seen pg_snapshot) RETURNS text
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    oldest CONSTANT bigint := pg_snapshot_xmin(seen)::text::bigint;
+    next_at CONSTANT bigint := pg_snapshot_xmax(seen)::text::bigint;
+    -- Transactions of other times and without changes are in between.
+    reach CONSTANT bigint := 100 + 4 * (next_at - oldest);
+    met bigint;
+    covered bigint := 0;
+    visible bigint[];
+    running bigint[] := '{}';
+BEGIN
+    IF next_at - oldest > 10000 THEN
+        RETURN 'running';
+    ELSIF next_at > oldest THEN
+        SELECT count(*), min((extract(epoch FROM n.occurred_at) * 1000000)::bigint),
+               array_agg(n.txid) FILTER (WHERE n.txid >= oldest AND public.threadline_numbered_here_v1(n.id))
+            INTO met, covered, visible
+        FROM (SELECT t.id, t.occurred_at, t.txid::text::bigint AS txid FROM public.audit_transactions t
+            ORDER BY t.occurred_at DESC, t.id DESC LIMIT reach) n;
+        covered := CASE WHEN met = reach THEN covered ELSE 0 END;
+        running := ARRAY(SELECT generate_series(oldest, next_at - 1) EXCEPT SELECT unnest(visible) ORDER BY 1);
+        IF cardinality(running) > 1000 THEN
+            RETURN 'running';
+        END IF;
+    END IF;
+    RETURN format('%s:%s:%s/%s/%s', oldest, next_at, array_to_string(running, ','), public.threadline_run_v1(), covered);
+END $$;
+
+-- Whether a standby can go on with a walk. What its first page saw may not have been replayed yet, unless this server itself
+-- has shown it.
+CREATE OR REPLACE FUNCTION public.threadline_walk_goes_on_v1(begun_at bigint, seen pg_snapshot) RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+    SELECT begun_at = public.threadline_run_v1() OR pg_snapshot_xmin(pg_current_snapshot()) >= pg_snapshot_xmax(seen)
+$$;
+
+-- As threadline_seen_v1, for a walk that began on a standby. What it took to be running may have committed before only if
+-- it was not looked at.
+CREATE OR REPLACE FUNCTION public.threadline_seen_on_standby_v1(row_xmin xid, tx uuid, seen pg_snapshot, covered bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    now_at CONSTANT bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+    inserted_by CONSTANT bigint := now_at - ((now_at - row_xmin::text::bigint) & 4294967295);
+    named CONSTANT bigint := ('x' || replace(right(tx::text, 17), '-', ''))::bit(64)::bigint;
+BEGIN
+    IF inserted_by < pg_snapshot_xmin(seen)::text::bigint THEN
+        RETURN true;
+    ELSIF inserted_by >= pg_snapshot_xmax(seen)::text::bigint THEN
+        RETURN false;
+    ELSIF inserted_by <> named AND NOT public.threadline_numbered_here_v1(tx) THEN
+        PERFORM public.threadline_unseen_v1();
+    ELSIF NOT named = ANY (ARRAY(SELECT pg_snapshot_xip(seen)::text::bigint)) THEN
+        RETURN true;
+    ELSIF NOT coalesce((
+        SELECT (extract(epoch FROM t.occurred_at) * 1000000)::bigint > covered
+        FROM public.audit_transactions t WHERE t.id = tx), false)
+    THEN
+        PERFORM public.threadline_unseen_v1();
+    END IF;
+    RETURN false;
 END $$;
 
 -- Whether a row's column had this value before a change or has it after; false where the log can't tell.

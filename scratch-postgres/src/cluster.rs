@@ -41,6 +41,8 @@ pub struct ScratchPostgres {
 #[must_use = "nothing starts before `start`"]
 pub struct Builder {
     settings: Vec<String>,
+    /// The folder of the cluster to follow.
+    primary: Option<PathBuf>,
 }
 
 impl ScratchPostgres {
@@ -59,6 +61,29 @@ impl ScratchPostgres {
     /// Starts with further server settings.
     pub fn builder() -> Builder {
         Builder::default()
+    }
+
+    /// Settings of a streaming replica of this server, a copy of its files that follows it over the socket. It needs
+    /// `pg_basebackup` beside the server's binaries, and settings as high as those of this server where
+    /// PostgreSQL asks for that, such as `max_prepared_transactions`.
+    ///
+    /// ```no_run
+    /// use scratch_postgres::ScratchPostgres;
+    ///
+    /// let primary = ScratchPostgres::start()?;
+    /// let replica = primary.replica().start()?;
+    /// # Ok::<(), scratch_postgres::Error>(())
+    /// ```
+    pub fn replica(&self) -> Builder {
+        Builder {
+            primary: Some(self.dir.clone()),
+            ..Builder::default()
+        }
+    }
+
+    /// Whether the server's binaries can make a [`replica`](ScratchPostgres::replica): some packages have no `pg_basebackup`.
+    pub fn can_replicate(&self) -> bool {
+        self.binaries.dir.join("pg_basebackup").is_file()
     }
 
     /// The URL of a database for the superuser `postgres`.
@@ -152,6 +177,7 @@ impl Builder {
         let mut command = account.command("/bin/sh");
         command.args(["-c", include_str!("keeper.sh"), "keeper.sh"]);
         command.arg(&binaries.dir).arg(base());
+        command.arg(self.primary.as_deref().unwrap_or(Path::new("")));
         for setting in DEFAULTS
             .into_iter()
             .chain(self.settings.iter().map(String::as_str))

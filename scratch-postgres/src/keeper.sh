@@ -1,12 +1,13 @@
-# Owns one scratch cluster from its first file to its last: `keeper.sh BIN BASE [postgres options]`.
+# Owns one scratch cluster from its first file to its last: `keeper.sh BIN BASE PRIMARY [postgres options]`.
 #
+# PRIMARY is the folder of the cluster to follow as a streaming replica, or empty for a cluster of its own.
 # Prints `ready FOLDER` once the server accepts connections, or else why it does not. Then it
 # reads its stdin, a pipe whose other end only the process that started it holds. A line kills
 # the server and starts it again on the same files, `ready` included. At the end of the pipe,
 # which the kernel closes however that process ends, the server and its files go.
 
-bin=$1 base=$2
-shift 2
+bin=$1 base=$2 primary=$3
+shift 3
 exec 2>&1
 # Writing to a starter that has gone must not end the keeper before it has cleaned up.
 trap '' PIPE
@@ -22,8 +23,16 @@ give_up() {
     exit 1
 }
 
-"$bin/initdb" -D "$data" -U postgres -A trust -E UTF8 --no-locale --no-sync </dev/null >"$log" 2>&1 ||
-    give_up 'initdb failed:'
+make() {
+    if [ -z "$primary" ]; then
+        "$bin/initdb" -D "$data" -U postgres -A trust -E UTF8 --no-locale --no-sync
+    else
+        # --write-recovery-conf makes it a standby of the server that it copies.
+        "$bin/pg_basebackup" -D "$data" -d "host=$primary port=5432 user=postgres" --write-recovery-conf \
+            --wal-method=stream --checkpoint=fast --no-sync
+    fi
+}
+make </dev/null >"$log" 2>&1 || give_up 'the files of the cluster were not made:'
 : >"$log"
 
 # The status line of postmaster.pid is what `pg_ctl` itself waits for; a killed server leaves the file behind.

@@ -17,8 +17,10 @@ mod large_log;
 mod pgbench;
 mod pgbouncer;
 mod pooled;
+mod replica;
 mod restored;
 mod serializable;
+mod subscriber;
 
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};

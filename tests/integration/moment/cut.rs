@@ -55,7 +55,7 @@ fn balances(db: &TestDb, moment: DateTime<Utc>) -> (i32, i32) {
     first
 }
 
-fn settled(db: &TestDb, moment: DateTime<Utc>) -> bool {
+pub fn settled(db: &TestDb, moment: DateTime<Utc>) -> bool {
     threadline::settled(moment)
         .get_result(&mut db.auditor())
         .unwrap()

@@ -11,6 +11,7 @@ mod property;
 mod queries;
 mod raw;
 mod refusals;
+mod settled;
 mod tables;
 
 use chrono::{DateTime, Utc};

@@ -8,6 +8,7 @@ mod plans;
 mod refusals;
 mod scope;
 mod snapshot;
+mod standby;
 mod writers;
 
 use diesel::prelude::*;

@@ -103,8 +103,8 @@ fn a_cursor_that_was_tampered_with() {
     assert_eq!(
         format!("B{}", &text[1..]).parse::<Cursor>(),
         Err(CursorError::Version {
-            found: 5,
-            expected: 1
+            found: 6,
+            expected: 2
         })
     );
     for other in ["", "?", "page=2", &text[..20]] {

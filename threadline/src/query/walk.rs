@@ -6,7 +6,7 @@ use diesel::pg::Pg;
 use diesel::query_builder::AstPass;
 use diesel::sql_types::{BigInt, Text, Uuid as SqlUuid};
 
-use super::page::{Cursor, EntryId};
+use super::page::{BEHIND, Cursor, EntryId};
 use super::push::push_moment;
 
 /// The order of a walk, its limit, and where it is.
@@ -21,7 +21,9 @@ pub struct Walk {
 #[derive(Debug, Clone)]
 struct At {
     cursor: Cursor,
+    /// The whole text of what is seen, and the `pg_snapshot` of it.
     seen: String,
+    snapshot: String,
 }
 
 /// The columns that a list is ordered by, and what tells whether the walk sees an entry.
@@ -56,6 +58,7 @@ impl Walk {
     pub(super) fn go_to(&mut self, cursor: &Cursor) {
         self.at = Some(At {
             seen: cursor.seen.to_string(),
+            snapshot: cursor.seen.snapshot(),
             cursor: cursor.clone(),
         });
     }
@@ -177,7 +180,10 @@ impl Walk {
         out: &mut AstPass<'_, 'b, Pg>,
         columns: &Ordered,
     ) -> QueryResult<()> {
-        let Some(At { cursor, seen }) = &self.at else {
+        let Some(At {
+            cursor, snapshot, ..
+        }) = &self.at
+        else {
             return Ok(());
         };
         let Ordered {
@@ -188,12 +194,16 @@ impl Walk {
         // What was inserted before every transaction that was running then is seen; only the rest is looked at closely.
         // The age of a row is that of the latest transaction with its 32 bits, so that it is right for old rows too.
         let now = "(SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint)";
+        let (looks_closely, covered) = match cursor.seen.covered() {
+            None => ("threadline_seen_v1", String::new()),
+            Some(covered) => ("threadline_seen_on_standby_v1", format!(", {covered}")),
+        };
         out.push_sql(&format!(
-            " AND ((({now} - {inserted_by}::text::bigint) & 4294967295) > {now} - {} OR threadline_seen_v1({inserted_by}, {transaction}, ",
+            " AND ((({now} - {inserted_by}::text::bigint) & 4294967295) > {now} - {} OR {looks_closely}({inserted_by}, {transaction}, ",
             cursor.seen.oldest()
         ));
-        out.push_bind_param::<Text, _>(seen)?;
-        out.push_sql("::pg_snapshot))");
+        out.push_bind_param::<Text, _>(snapshot)?;
+        out.push_sql(&format!("::pg_snapshot{covered}))"));
         Ok(())
     }
 
@@ -204,11 +214,25 @@ impl Walk {
         fingerprint: u64,
     ) -> QueryResult<()> {
         match &self.at {
-            Some(At { seen, .. }) => {
+            Some(At {
+                cursor,
+                seen,
+                snapshot,
+            }) => {
+                // Not in a function: what calls a volatile one, as pg_is_in_recovery is, is not inlined.
+                out.push_sql(&format!(
+                    "CASE WHEN pg_is_in_recovery() AND NOT threadline_walk_goes_on_v1({}, ",
+                    cursor.seen.begun_at()
+                ));
+                out.push_bind_param::<Text, _>(snapshot)?;
+                out.push_sql(&format!("::pg_snapshot) THEN '{BEHIND}' ELSE "));
                 out.push_bind_param::<Text, _>(seen)?;
-                out.push_sql("::text");
+                out.push_sql("::text END");
             }
-            None => out.push_sql("pg_current_snapshot()::text"),
+            None => out.push_sql(
+                "CASE WHEN pg_is_in_recovery() THEN threadline_standby_snapshot_v1(pg_current_snapshot()) \
+                 ELSE pg_current_snapshot()::text || '/' || threadline_run_v1() END",
+            ),
         }
         // Quoted, because the smallest number is none without its sign.
         out.push_sql(&format!(

@@ -128,7 +128,7 @@ END $$;
 -- Roles belong to the cluster and stay when the log goes. Where they can't be created, an administrator may do it.
 DO $$
 DECLARE
-    wanted text;
+    wanted pg_catalog.text;
 BEGIN
     FOREACH wanted IN ARRAY ARRAY['threadline_reader', 'threadline_retention', 'threadline_bypass'] LOOP
         BEGIN
@@ -172,7 +172,7 @@ CREATE OR REPLACE FUNCTION public.threadline_actor_v1(setting text) RETURNS json
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
-    actor jsonb;
+    actor pg_catalog.jsonb;
 BEGIN
     IF setting IS NULL OR setting = '' THEN
         RETURN NULL;
@@ -226,9 +226,9 @@ CREATE OR REPLACE FUNCTION public.threadline_open_v1(tx uuid, setting text, know
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    actor jsonb := public.threadline_actor_v1(setting);
-    stored jsonb;
-    mark text; -- assigned, because PERFORM costs a query
+    actor pg_catalog.jsonb := public.threadline_actor_v1(setting);
+    stored pg_catalog.jsonb;
+    mark pg_catalog.text; -- assigned, because PERFORM costs a query
 BEGIN
     -- Neither open nor sealed: the seal, if it fires with this statement, leaves its mark on it.
     mark := set_config('threadline.open', '?', true);
@@ -263,7 +263,7 @@ CREATE OR REPLACE FUNCTION public.threadline_require_actor_v1(tx uuid, setting t
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    actor jsonb := public.threadline_actor_v1(setting);
+    actor pg_catalog.jsonb := public.threadline_actor_v1(setting);
 BEGIN
     IF actor IS NULL THEN
         SELECT actor_ref INTO actor FROM public.audit_transactions WHERE id = tx;
@@ -289,9 +289,9 @@ CREATE OR REPLACE FUNCTION public.threadline_enter_v1(
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    last CONSTANT text := split_part(known, E'\x01', 2);
-    state text := '-';
-    mark text; -- assigned, because PERFORM costs a query
+    last CONSTANT pg_catalog.text := split_part(known, E'\x01', 2);
+    state pg_catalog.text := '-';
+    mark pg_catalog.text; -- assigned, because PERFORM costs a query
 BEGIN
     IF required IS NOT NULL THEN
         PERFORM public.threadline_require_actor_v1(tx, setting, required, target_schema || '.' || target_name);
@@ -322,7 +322,7 @@ CREATE OR REPLACE FUNCTION public.threadline_seal_v1() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    mark text;
+    mark pg_catalog.text;
 BEGIN
     INSERT INTO public.audit_commits (transaction_id, occurred_at, committed_at) VALUES (NEW.id, NEW.occurred_at, clock_timestamp());
     -- What is captured from now on doesn't find the transaction open, and seals it again.
@@ -375,10 +375,10 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    tx uuid := public.threadline_transaction_id_v1();
-    actor jsonb := coalesce(public.threadline_actor_v1(actor_ref::text), public.threadline_actor_v1(current_setting('threadline.actor_ref', true)));
+    tx pg_catalog.uuid := public.threadline_transaction_id_v1();
+    actor pg_catalog.jsonb := coalesce(public.threadline_actor_v1(actor_ref::text), public.threadline_actor_v1(current_setting('threadline.actor_ref', true)));
     ordinal integer := 0;
-    action uuid;
+    action pg_catalog.uuid;
 BEGIN
     IF coalesce(length(name), 0) NOT BETWEEN 1 AND 255 THEN
         RAISE EXCEPTION 'threadline: an action needs a name of 1 to 255 characters' USING ERRCODE = 'invalid_parameter_value';
@@ -451,7 +451,7 @@ CREATE OR REPLACE FUNCTION public.threadline_masked_v1(image jsonb, mask jsonb) 
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
-    masks jsonb;
+    masks pg_catalog.jsonb;
 BEGIN
     SELECT jsonb_object_agg(m.key, m.value) INTO masks FROM jsonb_each(mask) m WHERE image -> m.key <> 'null';
     RETURN image || coalesce(masks, '{}');
@@ -473,7 +473,7 @@ CREATE OR REPLACE FUNCTION public.threadline_key_of_v1(rules jsonb, image jsonb)
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
-    pk jsonb;
+    pk pg_catalog.jsonb;
 BEGIN
     SELECT jsonb_object_agg(k, image ->> k) INTO pk FROM jsonb_array_elements_text(rules -> 'key') k;
     IF jsonb_strip_nulls(pk) <> pk THEN
@@ -511,13 +511,13 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     target CONSTANT integer := rules -> 'table_id';
-    key_column CONSTANT text := rules ->> 'key_column';
-    pk jsonb;
-    prior jsonb;
-    field text;
-    hidden text[];
-    tx uuid;
-    state text;
+    key_column CONSTANT pg_catalog.text := rules ->> 'key_column';
+    pk pg_catalog.jsonb;
+    prior pg_catalog.jsonb;
+    field pg_catalog.text;
+    hidden pg_catalog.text[];
+    tx pg_catalog.uuid;
+    state pg_catalog.text;
 BEGIN
     IF relation_name <> rules ->> 'table_name' OR relation_schema <> rules ->> 'table_schema' OR operation = 'TRUNCATE'
         OR current_setting('threadline.capture', true) = 'off'
@@ -628,17 +628,17 @@ SET plan_cache_mode = force_generic_plan -- planning takes longer than recording
 AS $$
 DECLARE
     target CONSTANT integer := rules -> 'table_id';
-    target_schema CONSTANT text := rules ->> 'table_schema';
-    target_name CONSTANT text := rules ->> 'table_name';
-    key_column CONSTANT text := rules ->> 'key_column';
-    exclude CONSTANT text[] := public.threadline_list_v1(rules, 'exclude');
-    hidden CONSTANT text[] := exclude || public.threadline_list_v1(rules, 'except_columns');
-    ignored CONSTANT text[] := exclude || public.threadline_list_v1(rules, 'ignore_only');
+    target_schema CONSTANT pg_catalog.text := rules ->> 'table_schema';
+    target_name CONSTANT pg_catalog.text := rules ->> 'table_name';
+    key_column CONSTANT pg_catalog.text := rules ->> 'key_column';
+    exclude CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'exclude');
+    hidden CONSTANT pg_catalog.text[] := exclude || public.threadline_list_v1(rules, 'except_columns');
+    ignored CONSTANT pg_catalog.text[] := exclude || public.threadline_list_v1(rules, 'ignore_only');
     store_changed_from CONSTANT boolean := rules ? 'store_changed_from';
-    mask CONSTANT jsonb := rules -> 'mask';
-    on_change CONSTANT text[] := public.threadline_list_v1(rules, 'on_change');
-    tx CONSTANT uuid := public.threadline_transaction_id_v1();
-    state text;
+    mask CONSTANT pg_catalog.jsonb := rules -> 'mask';
+    on_change CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'on_change');
+    tx CONSTANT pg_catalog.uuid := public.threadline_transaction_id_v1();
+    state pg_catalog.text;
     moved boolean;
 BEGIN
     state := public.threadline_enter_v1(tx, coalesce(current_setting('threadline.actor_ref', true), ''),
@@ -739,8 +739,8 @@ CREATE OR REPLACE FUNCTION public.threadline_verify_columns_v1(
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    redacted CONSTANT text[] := public.threadline_list_v1(rules, 'redacted');
-    missing text;
+    redacted CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'redacted');
+    missing pg_catalog.text;
 BEGIN
     SELECT string_agg(r, ', ' ORDER BY r) INTO missing FROM unnest(redacted) r WHERE NOT image ? r;
     IF missing IS NOT NULL THEN
@@ -757,7 +757,7 @@ CREATE OR REPLACE FUNCTION public.threadline_texts_v1(source anyelement, columns
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    texts jsonb;
+    texts pg_catalog.jsonb;
 BEGIN
     EXECUTE format('SELECT jsonb_build_object(%s)', (SELECT string_agg(format('%1$L, ($1).%1$I::text', c), ', ') FROM unnest(columns) c))
         INTO texts USING source;
@@ -772,12 +772,12 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     max_value_bytes CONSTANT integer := rules -> 'max_value_bytes';
-    hidden CONSTANT text[] := public.threadline_list_v1(rules, 'redacted');
-    as_text CONSTANT text[] := public.threadline_list_v1(rules, 'as_text');
-    image jsonb := '{}';
-    value jsonb;
+    hidden CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'redacted');
+    as_text CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'as_text');
+    image pg_catalog.jsonb := '{}';
+    value pg_catalog.jsonb;
     bytes bigint;
-    field record;
+    field pg_catalog.record;
 BEGIN
     BEGIN
         IF pg_column_size(source) <= max_value_bytes THEN
@@ -833,8 +833,8 @@ CREATE OR REPLACE FUNCTION public.threadline_differences_v1(old_row anyelement, 
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    comparison text;
-    differing text[];
+    comparison pg_catalog.text;
+    differing pg_catalog.text[];
 BEGIN
     -- Subselects, because a comparison of ROW(…) with ROW(…) asks for the operators of the columns' types.
     SELECT string_agg(format('CASE WHEN (SELECT o FROM (SELECT ($1).%1$I AS value) o) OPERATOR(pg_catalog.*<>) (SELECT n FROM (SELECT ($2).%1$I AS value) n) THEN %1$L END', a.attname), ', ' ORDER BY a.attname COLLATE "C")
@@ -854,10 +854,10 @@ CREATE OR REPLACE FUNCTION public.threadline_settle_v1(
 LANGUAGE plpgsql SET row_security = off
 AS $$
 DECLARE
-    target CONSTANT regclass := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
-    image jsonb;
-    live jsonb;
-    changed text[];
+    target CONSTANT pg_catalog.regclass := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
+    image pg_catalog.jsonb;
+    live pg_catalog.jsonb;
+    changed pg_catalog.text[];
 BEGIN
     -- t.* is the row also where a column is called t. A row of a partition has another type, and shows what changed by its
     -- image alone.
@@ -886,13 +886,13 @@ CREATE OR REPLACE FUNCTION public.threadline_rows_query_v1(purpose text, operati
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
-    target CONSTANT text := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
-    deleted CONSTANT text := format('SELECT NULL::%1$s AS n, "!old"::%1$s AS o FROM old_rows "!old"', target);
-    inserted CONSTANT text := format('SELECT "!new"::%1$s AS n, NULL::%1$s AS o FROM new_rows "!new"', target);
-    updated CONSTANT text := format('SELECT n.n, o.o FROM (SELECT row_number() OVER () AS i, "!old"::%1$s AS o FROM old_rows "!old") o
+    target CONSTANT pg_catalog.text := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
+    deleted CONSTANT pg_catalog.text := format('SELECT NULL::%1$s AS n, "!old"::%1$s AS o FROM old_rows "!old"', target);
+    inserted CONSTANT pg_catalog.text := format('SELECT "!new"::%1$s AS n, NULL::%1$s AS o FROM new_rows "!new"', target);
+    updated CONSTANT pg_catalog.text := format('SELECT n.n, o.o FROM (SELECT row_number() OVER () AS i, "!old"::%1$s AS o FROM old_rows "!old") o
         FULL JOIN (SELECT row_number() OVER () AS i, "!new"::%1$s AS n FROM new_rows "!new") n USING (i)', target);
-    source CONSTANT text := CASE operation WHEN 'INSERT' THEN inserted WHEN 'DELETE' THEN deleted ELSE updated END;
-    same_key CONSTANT text := (SELECT string_agg(format('t.%1$I = (p.%%1$s).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k);
+    source CONSTANT pg_catalog.text := CASE operation WHEN 'INSERT' THEN inserted WHEN 'DELETE' THEN deleted ELSE updated END;
+    same_key CONSTANT pg_catalog.text := (SELECT string_agg(format('t.%1$I = (p.%%1$s).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k);
 BEGIN
     RETURN CASE purpose
         WHEN 'pairs' THEN format('SELECT CASE WHEN p.o IS DISTINCT FROM NULL THEN public.threadline_image_v1(p.o, $1) END AS before,
@@ -923,8 +923,8 @@ CREATE OR REPLACE FUNCTION public.threadline_truncate_v1(rules jsonb, relation r
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    root CONSTANT regclass := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
-    newest record;
+    root CONSTANT pg_catalog.regclass := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
+    newest pg_catalog.record;
 BEGIN
     IF rules ->> 'truncate' = 'refuse' THEN
         RAISE EXCEPTION 'threadline: TRUNCATE of % is refused', relation
@@ -976,8 +976,8 @@ CREATE OR REPLACE FUNCTION public.threadline_checked_key_v1(relation regclass, w
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    key_columns text[] := wanted;
-    problem record;
+    key_columns pg_catalog.text[] := wanted;
+    problem pg_catalog.record;
 BEGIN
     IF key_columns IS NULL THEN
         SELECT array_agg(a.attname::text ORDER BY k.position) INTO key_columns
@@ -1030,7 +1030,7 @@ CREATE OR REPLACE FUNCTION public.threadline_check_redaction_v1(relation regclas
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    problem record;
+    problem pg_catalog.record;
 BEGIN
     SELECT l.name INTO problem FROM unnest(listed) l(name)
     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attname = l.name AND a.attnum > 0 AND NOT a.attisdropped);
@@ -1168,23 +1168,23 @@ SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
 AS $$
 #variable_conflict use_variable
 DECLARE
-    catalog record;
+    catalog pg_catalog.record;
     attached integer;
     registered public.audit_tables;
-    keys text[];
-    known text[];
-    hidden text[];
-    listed text[];
-    level CONSTANT text := coalesce(rules ->> 'level', 'row');
-    bound jsonb;
-    function_name text;
+    keys pg_catalog.text[];
+    known pg_catalog.text[];
+    hidden pg_catalog.text[];
+    listed pg_catalog.text[];
+    level CONSTANT pg_catalog.text := coalesce(rules ->> 'level', 'row');
+    bound pg_catalog.jsonb;
+    function_name pg_catalog.text;
     changes_triggers boolean;
-    wanted record;
-    log_owner name;
-    holder regclass;
+    wanted pg_catalog.record;
+    log_owner pg_catalog.name;
+    holder pg_catalog.regclass;
     populated boolean;
-    refusal text;
-    next_step text;
+    refusal pg_catalog.text;
+    next_step pg_catalog.text;
 BEGIN
     PERFORM set_config('lock_timeout', lock_timeout, true);
     IF relation IS NULL THEN
@@ -1257,7 +1257,7 @@ SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
 AS %L
 $function$, function_name, format($bound$
 DECLARE
-    rules CONSTANT jsonb := %L::jsonb;
+    rules CONSTANT pg_catalog.jsonb := %L::jsonb;
 %s$bound$, bound, replace(body, ':known_columns', quote_literal(known) || '::text[]'))); -- no name and no value is in the body
 
     FOR wanted IN
@@ -1331,7 +1331,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     registered public.audit_tables;
-    attached record;
+    attached pg_catalog.record;
 BEGIN
     PERFORM set_config('lock_timeout', lock_timeout, true);
     IF relation IS NULL THEN
@@ -1370,10 +1370,10 @@ SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
 SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
 AS $$
 DECLARE
-    parent regclass := (SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = partition);
+    parent pg_catalog.regclass := (SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = partition);
     audited public.audit_tables;
-    leaf regclass;
-    attached record;
+    leaf pg_catalog.regclass;
+    attached pg_catalog.record;
 BEGIN
     SELECT t.* INTO audited FROM public.audit_tables t
     JOIN pg_class c ON c.oid = pg_partition_root(partition) JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -1430,8 +1430,8 @@ CREATE OR REPLACE FUNCTION public.threadline_protect_v1() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    guarded regclass;
-    partition regclass;
+    guarded pg_catalog.regclass;
+    partition pg_catalog.regclass;
 BEGIN
     FOR guarded IN
         SELECT coalesce(p.relid, t.relation)
@@ -1534,10 +1534,10 @@ SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
 SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
 AS $$
 DECLARE
-    columns text[];
-    field record;
-    value text;
-    pk jsonb := '{}';
+    columns pg_catalog.text[];
+    field pg_catalog.record;
+    value pg_catalog.text;
+    pk pg_catalog.jsonb := '{}';
 BEGIN
     SELECT t.key_columns INTO columns FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
     IF ARRAY(SELECT jsonb_object_keys(key) k ORDER BY k) IS DISTINCT FROM ARRAY(SELECT k FROM unnest(columns) k ORDER BY k) THEN
@@ -1564,8 +1564,8 @@ CREATE OR REPLACE FUNCTION public.threadline_keys(relation_id integer, pk jsonb)
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    keys jsonb[] := ARRAY[pk];
-    renamed record;
+    keys pg_catalog.jsonb[] := ARRAY[pk];
+    renamed pg_catalog.record;
 BEGIN
     FOR renamed IN
         SELECT f.key AS name, n.value AS former_name
@@ -1604,7 +1604,7 @@ LANGUAGE plpgsql STABLE ROWS 10
 AS $$
 DECLARE
     relation_id CONSTANT integer := public.threadline_table(relation);
-    keys CONSTANT jsonb[] := public.threadline_keys(relation_id, public.threadline_key(relation, key));
+    keys CONSTANT pg_catalog.jsonb[] := public.threadline_keys(relation_id, public.threadline_key(relation, key));
 BEGIN
     RETURN QUERY SELECT c.* FROM unnest(keys[2:]) k CROSS JOIN LATERAL (
         SELECT h.* FROM public.audit_changes h
@@ -1682,9 +1682,9 @@ LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     audited public.audit_tables;
-    keys jsonb[];
-    next_op text;
-    next_at timestamptz;
+    keys pg_catalog.jsonb[];
+    next_op pg_catalog.text;
+    next_at pg_catalog.timestamptz;
 BEGIN
     SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
     keys := public.threadline_keys(audited.id, public.threadline_key(relation, key));
@@ -1759,8 +1759,8 @@ SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601' SET lc
 SET xmloption = 'content' SET array_nulls = 'on'
 AS $$
 DECLARE
-    image jsonb := data;
-    name text;
+    image pg_catalog.jsonb := data;
+    name pg_catalog.text;
 BEGIN
     redacted := '{}';
     omitted := '{}';
@@ -1825,10 +1825,10 @@ CREATE OR REPLACE FUNCTION public.threadline_images(recipe jsonb, lines text) RE
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
-    given CONSTANT jsonb := coalesce(recipe -> 'added', '{}') || coalesce(recipe -> 'fill', '{}');
-    named text := lines;
-    renamed text;
-    hidden text;
+    given CONSTANT pg_catalog.jsonb := coalesce(recipe -> 'added', '{}') || coalesce(recipe -> 'fill', '{}');
+    named pg_catalog.text := lines;
+    renamed pg_catalog.text;
+    hidden pg_catalog.text;
 BEGIN
     SELECT string_agg(format('CASE WHEN c.data ? %1$L THEN ''{}'' %2$s ELSE ''{}'' END', f.key, (
             SELECT string_agg(format('WHEN c.data ? %1$L THEN jsonb_build_object(%2$L, c.data -> %1$L)', n.name, f.key), ' ' ORDER BY n.place)
@@ -1871,9 +1871,9 @@ CREATE OR REPLACE FUNCTION public.threadline_known_at(relation regclass, moment 
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    entry record;
+    entry pg_catalog.record;
     audited public.audit_tables;
-    gap tstzrange;
+    gap pg_catalog.tstzrange;
 BEGIN
     SELECT c.relkind, c.relispartition, pg_partition_root(c.oid) AS root, t.id INTO entry
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -1913,8 +1913,8 @@ CREATE OR REPLACE FUNCTION public.threadline_row(base anyelement, relation regcl
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    decoded record;
-    lacking text;
+    decoded pg_catalog.record;
+    lacking pg_catalog.text;
 BEGIN
     SELECT d.row_image, d.problem, d.absent INTO decoded FROM public.threadline_decode(base, recipe, data) d;
     IF decoded.problem IS NOT NULL THEN
@@ -1937,13 +1937,13 @@ CREATE OR REPLACE FUNCTION public.threadline_row_query(relation regclass, audite
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    row_type CONSTANT text := format('NULL::%I.%I', audited.table_schema, audited.table_name);
-    recipe CONSTANT jsonb := public.threadline_recipe(relation, fill);
-    lines CONSTANT text := format('SELECT c.id, %s AS data FROM (%s) n JOIN public.audit_changes c ON c.id = n.id WHERE c.op IN (''insert'', ''update'', ''baseline'') OFFSET 0',
+    row_type CONSTANT pg_catalog.text := format('NULL::%I.%I', audited.table_schema, audited.table_name);
+    recipe CONSTANT pg_catalog.jsonb := public.threadline_recipe(relation, fill);
+    lines CONSTANT pg_catalog.text := format('SELECT c.id, %s AS data FROM (%s) n JOIN public.audit_changes c ON c.id = n.id WHERE c.op IN (''insert'', ''update'', ''baseline'') OFFSET 0',
         CASE WHEN audited.on_change = '{}' THEN 'c.data_after'
             ELSE format('CASE WHEN c.op <> ''update'' OR c.data_after ?& %L::text[] THEN c.data_after ELSE public.threadline_whole(c) END', audited.on_change) END,
         ids);
-    lacking CONSTANT text := (
+    lacking CONSTANT pg_catalog.text := (
         SELECT string_agg(format(' OR c.image ->> %L IS NULL', r), '')
         FROM jsonb_object_keys(recipe -> 'redacted') r
         WHERE r = ANY (asked) AND recipe -> 'nothing' ? r
@@ -1963,6 +1963,17 @@ AS $$
     WHERE c.oid = relation OR c.oid IN (SELECT l.relid FROM pg_catalog.pg_partition_tree(relation) l WHERE l.isleaf)
 $$;
 
+-- Whether a subscription feeds the log, or a partition of it, so that the publisher's transactions are what it holds.
+CREATE OR REPLACE FUNCTION public.threadline_replicated_v1() RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM pg_catalog.pg_subscription_rel s
+        WHERE coalesce(pg_partition_root(s.srrelid), s.srrelid)
+            IN ('public.audit_transactions'::regclass, 'public.audit_changes'::regclass, 'public.audit_commits'::regclass));
+END $$;
+
 -- The query that threadline_moment runs. There are two, and what the log holds decides:
 --   the table's own rows, if few were changed since: without those, which come from the log;
 --   for each key the newest line of the log, and its row if it has one.
@@ -1973,18 +1984,18 @@ LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     audited CONSTANT public.audit_tables := public.threadline_known_at(relation, moment);
-    late CONSTANT uuid[] := public.threadline_late(moment);
+    late CONSTANT pg_catalog.uuid[] := public.threadline_late(moment);
     few CONSTANT bigint := 100 + public.threadline_size(relation) / 10;
     -- A subquery, because long arrays are hashed only since PostgreSQL 15.
-    counted text := format('c.table_id = %s AND c.captured_at <= %L%s', audited.id, moment, CASE WHEN late <> '{}'
+    counted pg_catalog.text := format('c.table_id = %s AND c.captured_at <= %L%s', audited.id, moment, CASE WHEN late <> '{}'
         THEN format(' AND c.transaction_id NOT IN (SELECT unnest(%L::uuid[]))', late) ELSE '' END);
-    changed CONSTANT text := format('SELECT c.table_pk FROM public.audit_changes c WHERE c.table_id = %1$s AND c.captured_at > %2$L
+    changed CONSTANT pg_catalog.text := format('SELECT c.table_pk FROM public.audit_changes c WHERE c.table_id = %1$s AND c.captured_at > %2$L
         UNION ALL SELECT c.table_pk FROM public.audit_changes c WHERE c.table_id = %1$s AND c.transaction_id = ANY (%3$L)', audited.id, moment, late);
     truncated bigint;
     changes bigint;
-    live_key text;
-    logged_key text;
-    live_columns text;
+    live_key pg_catalog.text;
+    logged_key pg_catalog.text;
+    live_columns pg_catalog.text;
 BEGIN
     EXECUTE format('SELECT max(c.id) FROM public.audit_changes c WHERE %s AND c.key_hash = hashtextextended(''{}'', 0) AND c.op = ''truncate''', counted)
         INTO truncated;
@@ -1995,6 +2006,10 @@ BEGIN
     IF has_table_privilege(relation, 'SELECT') AND NOT row_security_active(relation)
         AND audited.redacted = '{}' AND NOT coalesce(audited.rules ? 'ignore_only', true)
         AND NOT audited.former_columns ?| audited.key_columns
+        -- On a logical subscriber, the table is another one than the log's, even where it is replicated too.
+        AND NOT public.threadline_replicated_v1()
+        AND EXISTS (SELECT FROM pg_catalog.pg_trigger t
+            WHERE t.tgrelid = relation AND t.tgname IN ('!threadline', '!threadline_insert') AND t.tgenabled IN ('O', 'A'))
     THEN
         EXECUTE format('SELECT count(*) FROM (%s LIMIT %s) c', changed, few + 1) INTO changes;
         IF changes <= few THEN
@@ -2053,7 +2068,7 @@ CREATE OR REPLACE FUNCTION public.threadline_at(moment timestamptz, functions te
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    reader regprocedure;
+    reader pg_catalog.regprocedure;
 BEGIN
     SELECT p.oid INTO reader
     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
@@ -2068,22 +2083,58 @@ BEGIN
     RETURN moment;
 END $$;
 
--- Whether no transaction that was open at a moment still runs. Those of other databases don't matter. When a transaction of
--- another role began is only told to members of pg_read_all_stats; without that, one that began later is known by a
--- transaction of the log that also did, and got its number first.
+-- Whether this cluster numbered a transaction of the log, so that its txid can be compared with those that run here. Its row
+-- or its commit marker was then inserted by the very transaction that it names: xmin tells. What was inserted in a
+-- savepoint has the savepoint's xmin, but the marker is inserted at commit, outside of savepoints. In a restored dump and in a
+-- replicated log, xmin is that of the transaction that copied the row.
+CREATE OR REPLACE FUNCTION public.threadline_numbered_here_v1(tx uuid) RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN coalesce((
+        SELECT t.xmin = t.txid::xid
+            OR EXISTS (SELECT FROM public.audit_commits s WHERE s.transaction_id = tx AND s.xmin = t.txid::xid)
+        FROM public.audit_transactions t WHERE t.id = tx), false);
+END $$;
+
+-- Whether the result of a query as of a timestamp is final: no transaction that was open then can still become visible.
+-- False also means that it can't be known.
+-- Transactions of other databases don't matter. When a transaction of another role began is only told to members of
+-- pg_read_all_stats; for others, one that began later is recognised by its transaction id: `later` is that of a transaction
+-- of the log that began after the timestamp, so all that had written by then have lower ones.
+-- A standby shows neither the locks nor the prepared transactions of its primary, and its snapshots list no running
+-- transactions, but their xmin is right: the oldest that runs on the primary, as far as was replayed.
+-- A logical subscriber knows nothing of what runs on its publisher.
 CREATE OR REPLACE FUNCTION public.threadline_settled(moment timestamptz) RETURNS boolean
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     -- What began after the snapshot isn't visible to it.
     repeatable CONSTANT boolean := current_setting('transaction_isolation') IN ('repeatable read', 'serializable');
-    later CONSTANT xid8 := (
-        SELECT min(t.txid::text::numeric)::text::xid8 FROM (
-            SELECT t.txid FROM public.audit_transactions t
-            WHERE t.id >= encode(timestamptz_send(greatest(moment, '2000-01-01Z') + interval '1 microsecond') || '\x0000000000000000'::bytea, 'hex')::uuid
-            ORDER BY t.id LIMIT 10) t);
+    -- The lowest id of a transaction that began after the timestamp.
+    since CONSTANT pg_catalog.uuid := encode(
+        timestamptz_send(greatest(moment, '2000-01-01Z') + interval '1 microsecond') || decode('0000000000000000', 'hex'), 'hex')::uuid;
+    later pg_catalog.xid8;
 BEGIN
-    IF moment IS NULL OR moment >= (CASE WHEN repeatable THEN transaction_timestamp() ELSE statement_timestamp() END)
+    IF moment IS NULL OR public.threadline_replicated_v1()
+    -- The newest transaction was copied here: by a dump, or by a replication that may still bring earlier ones.
+    OR NOT coalesce((
+        SELECT public.threadline_numbered_here_v1(n.id) FROM (
+            SELECT t.id FROM public.audit_transactions t WHERE t.txid IS DISTINCT FROM pg_current_xact_id_if_assigned()
+            ORDER BY t.id DESC LIMIT 1) n), true)
+    THEN
+        RETURN false;
+    END IF;
+    -- The first transactions after the timestamp; where those were copied, the newest are as good, if higher.
+    later := (
+        SELECT min(n.txid::text::numeric)::text::xid8 FROM (
+            (SELECT t.id, t.txid FROM public.audit_transactions t WHERE t.id >= since ORDER BY t.id LIMIT 10)
+            UNION ALL
+            (SELECT t.id, t.txid FROM public.audit_transactions t WHERE t.id >= since ORDER BY t.id DESC LIMIT 10)) n
+        WHERE public.threadline_numbered_here_v1(n.id));
+    IF pg_is_in_recovery() THEN
+        RETURN coalesce(pg_snapshot_xmin(pg_current_snapshot()) >= later, false);
+    ELSIF moment >= (CASE WHEN repeatable THEN transaction_timestamp() ELSE statement_timestamp() END)
         OR pg_current_xact_id_if_assigned() IS NOT NULL AND transaction_timestamp() <= moment
     THEN
         RETURN false;
@@ -2098,11 +2149,9 @@ BEGIN
         ) running
         WHERE coalesce(running.datid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()), true)
           AND NOT coalesce(running.began > moment, age(running.xid) <= age(later::xid), false)
-    ) AND NOT EXISTS (
-        -- Where locks don't show it: on a standby, and what ended since the snapshot. From xmax on, everything may have.
-        SELECT FROM (SELECT pg_snapshot_xip(pg_current_snapshot()) UNION ALL SELECT pg_snapshot_xmax(pg_current_snapshot())) snapshot(running)
-        WHERE (repeatable OR pg_is_in_recovery()) AND NOT coalesce(running >= later, false)
-    );
+    -- What ended since the snapshot shows in no lock, and not in the snapshot either. By xmin, since a snapshot that was
+    -- taken on a standby outlives its promotion.
+    ) AND (NOT repeatable OR coalesce(pg_snapshot_xmin(pg_current_snapshot()) >= later, false));
 END $$;
 
 -- Lists across tables: what they need to know of tables, of what a walk of pages sees, and of scopes. They run with the
@@ -2142,7 +2191,7 @@ RETURNS TABLE (table_id integer, keys jsonb[], key_hash bigint, table_pk jsonb)
 LANGUAGE plpgsql STABLE ROWS 2
 AS $$
 DECLARE
-    audited record;
+    audited pg_catalog.record;
 BEGIN
     FOR audited IN
         SELECT t.id, to_regclass(format('%I.%I', t.table_schema, t.table_name)) AS relation FROM public.audit_tables t
@@ -2167,7 +2216,7 @@ LANGUAGE plpgsql STABLE
 SET enable_sort = off SET enable_incremental_sort = off SET jit = off
 AS $$
 DECLARE
-    is_actor CONSTANT text := format('t.actor_ref ->> ''type'' = $1 AND t.actor_ref ->> ''id'' %s',
+    is_actor CONSTANT pg_catalog.text := format('t.actor_ref ->> ''type'' = $1 AND t.actor_ref ->> ''id'' %s',
         CASE WHEN actor_id IS NULL THEN 'IS NULL' ELSE '= $2' END);
     few bigint := 1000;
     many boolean;
@@ -2207,6 +2256,31 @@ BEGIN
     RETURN true;
 END $$;
 
+-- Refuses a page: it can't be known whether the walk sees a row. Which one is not told: it may be out of scope.
+CREATE OR REPLACE FUNCTION public.threadline_unseen_v1() RETURNS void
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RAISE EXCEPTION E'threadline: the log has changes of which it is not known whether they were visible when the first page was read\nBegin again at the first page.'
+        USING ERRCODE = 'object_not_in_prerequisite_state';
+END $$;
+
+-- Whether a subscription of this database applies transactions while they still run on the publisher: each savepoint there
+-- is one here.
+CREATE OR REPLACE FUNCTION public.threadline_applied_in_savepoints_v1() RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    found boolean := false;
+BEGIN
+    -- The column is another one before PostgreSQL 16.
+    IF current_setting('server_version_num')::integer >= 160000 THEN
+        EXECUTE 'SELECT EXISTS (SELECT FROM pg_catalog.pg_subscription s WHERE s.substream = ''p''
+            AND s.subdbid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()))' INTO found;
+    END IF;
+    RETURN found;
+END $$;
+
 -- Whether a walk of pages sees a row of the log: whether its transaction had committed at `seen`. Two things tell. The
 -- row's xmin is true in this cluster, but may be a savepoint's, which snapshots don't list; `tx` names the transaction as a
 -- whole, but in a restored log it is that of another cluster, whose numbers mean nothing here. A row is of the transaction
@@ -2222,11 +2296,98 @@ DECLARE
     running CONSTANT bigint[] := ARRAY(SELECT pg_snapshot_xip(seen)::text::bigint);
     next_at CONSTANT bigint := pg_snapshot_xmax(seen)::text::bigint;
 BEGIN
+    -- Of a savepoint in a transaction that ran then, or copied by one that had ended and from a transaction with the same
+    -- number elsewhere?
+    IF named < inserted_by AND named = ANY (running) AND inserted_by < next_at AND NOT inserted_by = ANY (running)
+        AND NOT public.threadline_numbered_here_v1(tx)
+    THEN
+        PERFORM public.threadline_unseen_v1();
+    -- Applied in a savepoint, perhaps of a transaction that ran then.
+    ELSIF inserted_by > running[1] AND inserted_by < next_at AND NOT inserted_by = ANY (running)
+        AND public.threadline_applied_in_savepoints_v1() AND NOT public.threadline_numbered_here_v1(tx)
+    THEN
+        PERFORM public.threadline_unseen_v1();
+    END IF;
     RETURN inserted_by < pg_snapshot_xmin(seen)::text::bigint
         -- The reader's own, which it saw.
         OR named = pg_current_xact_id_if_assigned()::text::bigint
         OR NOT (inserted_by >= next_at OR inserted_by = ANY (running))
             AND NOT (named <= inserted_by AND (named >= next_at OR named = ANY (running)));
+END $$;
+
+-- When the server was started, in microseconds: it tells servers with the same files apart. What a server has shown stays
+-- visible until it is restarted; a standby may then come back at an earlier state.
+CREATE OR REPLACE FUNCTION public.threadline_run_v1() RETURNS bigint
+LANGUAGE sql STABLE
+AS $$ SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint $$;
+
+-- What the first page of a walk sees on a standby, as a pg_snapshot with the transactions that were running: the snapshot
+-- itself doesn't list them there. What is visible of the log tells which had committed; all others between xmin and xmax are
+-- taken to be running. After it, the server's start and up to which occurred_at the log was looked at. 'running' if that is
+-- too much for a cursor.
+CREATE OR REPLACE FUNCTION public.threadline_standby_snapshot_v1(seen pg_snapshot) RETURNS text
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    oldest CONSTANT bigint := pg_snapshot_xmin(seen)::text::bigint;
+    next_at CONSTANT bigint := pg_snapshot_xmax(seen)::text::bigint;
+    -- Transactions of other times and without changes are in between.
+    reach CONSTANT bigint := 100 + 4 * (next_at - oldest);
+    met bigint;
+    covered bigint := 0;
+    visible bigint[];
+    running bigint[] := '{}';
+BEGIN
+    IF next_at - oldest > 10000 THEN
+        RETURN 'running';
+    ELSIF next_at > oldest THEN
+        SELECT count(*), min((extract(epoch FROM n.occurred_at) * 1000000)::bigint),
+               array_agg(n.txid) FILTER (WHERE n.txid >= oldest AND public.threadline_numbered_here_v1(n.id))
+            INTO met, covered, visible
+        FROM (SELECT t.id, t.occurred_at, t.txid::text::bigint AS txid FROM public.audit_transactions t
+            ORDER BY t.occurred_at DESC, t.id DESC LIMIT reach) n;
+        covered := CASE WHEN met = reach THEN covered ELSE 0 END;
+        running := ARRAY(SELECT generate_series(oldest, next_at - 1) EXCEPT SELECT unnest(visible) ORDER BY 1);
+        IF cardinality(running) > 1000 THEN
+            RETURN 'running';
+        END IF;
+    END IF;
+    RETURN format('%s:%s:%s/%s/%s', oldest, next_at, array_to_string(running, ','), public.threadline_run_v1(), covered);
+END $$;
+
+-- Whether a standby can go on with a walk. What its first page saw may not have been replayed yet, unless this server itself
+-- has shown it.
+CREATE OR REPLACE FUNCTION public.threadline_walk_goes_on_v1(begun_at bigint, seen pg_snapshot) RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+    SELECT begun_at = public.threadline_run_v1() OR pg_snapshot_xmin(pg_current_snapshot()) >= pg_snapshot_xmax(seen)
+$$;
+
+-- As threadline_seen_v1, for a walk that began on a standby. What it took to be running may have committed before only if
+-- it was not looked at.
+CREATE OR REPLACE FUNCTION public.threadline_seen_on_standby_v1(row_xmin xid, tx uuid, seen pg_snapshot, covered bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    now_at CONSTANT bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+    inserted_by CONSTANT bigint := now_at - ((now_at - row_xmin::text::bigint) & 4294967295);
+    named CONSTANT bigint := ('x' || replace(right(tx::text, 17), '-', ''))::bit(64)::bigint;
+BEGIN
+    IF inserted_by < pg_snapshot_xmin(seen)::text::bigint THEN
+        RETURN true;
+    ELSIF inserted_by >= pg_snapshot_xmax(seen)::text::bigint THEN
+        RETURN false;
+    ELSIF inserted_by <> named AND NOT public.threadline_numbered_here_v1(tx) THEN
+        PERFORM public.threadline_unseen_v1();
+    ELSIF NOT named = ANY (ARRAY(SELECT pg_snapshot_xip(seen)::text::bigint)) THEN
+        RETURN true;
+    ELSIF NOT coalesce((
+        SELECT (extract(epoch FROM t.occurred_at) * 1000000)::bigint > covered
+        FROM public.audit_transactions t WHERE t.id = tx), false)
+    THEN
+        PERFORM public.threadline_unseen_v1();
+    END IF;
+    RETURN false;
 END $$;
 
 -- Whether a row's column had this value before a change or has it after; false where the log can't tell.
@@ -2260,7 +2421,7 @@ CREATE OR REPLACE FUNCTION public.threadline_without_scope_v1(wanted_schema text
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    secured text;
+    secured pg_catalog.text;
 BEGIN
     IF public.threadline_scope_required_v1() THEN
         RAISE EXCEPTION 'threadline: this read needs a scope, and has none'
@@ -2301,7 +2462,7 @@ CREATE OR REPLACE FUNCTION public.threadline_moment_without_scope_v1(relations r
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    secured regclass;
+    secured pg_catalog.regclass;
 BEGIN
     IF public.threadline_scope_required_v1() THEN
         RAISE EXCEPTION E'threadline: this query as of a moment reads the history of % and has no scope, for which the setting threadline.require_scope asks\nFilter the query by what may be seen, and say so: .unscoped().',
@@ -2370,8 +2531,8 @@ SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
 AS $$
 DECLARE
     audited public.audit_tables;
-    type text;
-    printed jsonb;
+    type pg_catalog.text;
+    printed pg_catalog.jsonb;
 BEGIN
     SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
     SELECT format_type(a.atttypid, a.atttypmod) INTO type FROM pg_catalog.pg_attribute a
@@ -2431,8 +2592,8 @@ SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
 SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C' SET row_security = off
 AS $$
 DECLARE
-    relation CONSTANT regclass := format('%I.%I', audited.table_schema, audited.table_name);
-    image jsonb;
+    relation CONSTANT pg_catalog.regclass := format('%I.%I', audited.table_schema, audited.table_name);
+    image pg_catalog.jsonb;
 BEGIN
     EXECUTE format('SELECT public.threadline_image_v1(t.*, $2) FROM %1$s t, public.threadline_record_of(NULL::%1$s, $1) k WHERE %2$s %3$s',
         relation, public.threadline_same_key_v1(audited.key_columns), CASE WHEN locked THEN 'FOR UPDATE OF t' END)
@@ -2530,10 +2691,10 @@ SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
 SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C' SET row_security = off
 AS $$
 DECLARE
-    relation CONSTANT regclass := format('%I.%I', audited.table_schema, audited.table_name);
-    holder_key CONSTANT text := (SELECT string_agg(format('%1$L, to_jsonb(t.%1$I) #>> ''{}''', k), ', ') FROM unnest(audited.key_columns) k);
-    candidate record;
-    holder jsonb;
+    relation CONSTANT pg_catalog.regclass := format('%I.%I', audited.table_schema, audited.table_name);
+    holder_key CONSTANT pg_catalog.text := (SELECT string_agg(format('%1$L, to_jsonb(t.%1$I) #>> ''{}''', k), ', ') FROM unnest(audited.key_columns) k);
+    candidate pg_catalog.record;
+    holder pg_catalog.jsonb;
     missing boolean;
 BEGIN
     taken := '[]';
@@ -2576,8 +2737,8 @@ CREATE OR REPLACE FUNCTION public.threadline_restorable(relation regclass, befor
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    restorable jsonb := before;
-    name text;
+    restorable pg_catalog.jsonb := before;
+    name pg_catalog.text;
     is_jsonb boolean;
 BEGIN
     FOR name IN
@@ -2623,10 +2784,10 @@ SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
 SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C' SET row_security = off
 AS $$
 DECLARE
-    relation CONSTANT regclass := format('%I.%I', audited.table_schema, audited.table_name);
-    reference record;
-    keys jsonb;
-    found jsonb := '[]';
+    relation CONSTANT pg_catalog.regclass := format('%I.%I', audited.table_schema, audited.table_name);
+    reference pg_catalog.record;
+    keys pg_catalog.jsonb;
+    found pg_catalog.jsonb := '[]';
 BEGIN
     FOR reference IN
         SELECT f.*, t.id AS table_id, t.key_columns FROM public.threadline_foreign_keys_v1() f
@@ -2654,16 +2815,16 @@ CREATE OR REPLACE FUNCTION public.threadline_revert(tx uuid, single bigint, lock
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    net record;
-    relation regclass;
-    live jsonb;
-    since text[];
-    target jsonb;
-    changed text[];
-    taken jsonb;
-    orphaned jsonb;
-    referring jsonb;
-    undone json[] := '{}';
+    net pg_catalog.record;
+    relation pg_catalog.regclass;
+    live pg_catalog.jsonb;
+    since pg_catalog.text[];
+    target pg_catalog.jsonb;
+    changed pg_catalog.text[];
+    taken pg_catalog.jsonb;
+    orphaned pg_catalog.jsonb;
+    referring pg_catalog.jsonb;
+    undone pg_catalog.json[] := '{}';
     involved integer[] := '{}';
 BEGIN
     FOR net IN SELECT * FROM public.threadline_net(tx, single, shown) LOOP

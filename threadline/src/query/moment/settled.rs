@@ -11,12 +11,22 @@ pub struct Settled<T> {
     moment: T,
 }
 
-/// Whether what was committed by a moment is known for good: no transaction that was open then still runs.
+/// Whether the result of a query as of a timestamp is final: no transaction that was open then can still become visible.
 ///
-/// A transaction gets its place in time a little before it is visible to others. So a query as of a moment that is not
+/// A transaction gets its commit time a little before it is visible to others. So a query as of a timestamp that is not
 /// settled may show less than the same query later; once it is settled, it shows the same for ever. Ask first, and then
-/// query. The answer is a `bool`, and `false` where it can't be known: of a moment in the future, and, for a role that
-/// isn't a member of `pg_read_all_stats`, of one since which nothing was committed while other transactions run.
+/// query. The answer is a `bool`; `false` means that a transaction is still open, or that it can't be known:
+///
+/// | server | `true` when | `false` although nothing is open |
+/// |---|---|---|
+/// | primary | every transaction of the database that was open at the timestamp has ended, prepared ones included | of the future; while no audited transaction began since the timestamp: in a repeatable read transaction, and, if others run, for roles that aren't members of `pg_read_all_stats` |
+/// | standby | an audited transaction that began after the timestamp was replayed, and so was the end of all that had a transaction id before it | until the next audited transaction; while an older transaction of any database of the primary is open |
+/// | logical subscriber | never: nothing there tells what runs on the publisher | always, while a subscription feeds an audit table, even if it is disabled |
+/// | restored dump | as on a primary, once an audited transaction was committed there | until then: a log that a restore or a replication tool may still be copying looks the same |
+///
+/// Copied transactions are recognised because the `xmin` of their rows isn't the transaction id that they name. A tool that
+/// copies rows into a log in which the server's own audited transactions go on is not recognised: ask where the rows were
+/// written. Nor is the copying itself a transaction that was open at the timestamp: ask when a restore is complete.
 ///
 /// # Examples
 ///

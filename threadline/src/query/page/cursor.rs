@@ -11,7 +11,7 @@ use super::error::CursorError;
 use super::snapshot::Seen;
 
 /// Rises when cursors of an older version can't be read any more.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// How many bytes of the checksum are kept.
 const CHECKSUM: usize = 4;
@@ -33,7 +33,8 @@ pub(in crate::query) enum EntryId {
 /// Where a walk of pages goes on, and what it sees: opaque, and safe in a URL as it is.
 ///
 /// It belongs to the query that gave it out: the same list, filter, order and scope. It carries the snapshot of the first
-/// page, so a walk sees what had been committed when it began, all of it and nothing twice, whoever writes meanwhile.
+/// page, so a walk sees what had been committed when it began, all of it and nothing twice, whoever writes meanwhile. On a
+/// standby that is what had been replayed; see [`PageError`](crate::PageError) for the pages that a standby refuses.
 ///
 /// # Examples
 ///
@@ -130,7 +131,10 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
 mod tests {
     use super::*;
 
-    fn cursor(id: EntryId) -> Cursor {
+    const ON_PRIMARY: &str = "700:900:701,777,899/1773570600000001";
+    const ON_STANDBY: &str = "700:900:701,777,899/1773570600000001/0";
+
+    fn cursor(id: EntryId, seen: &str) -> Cursor {
         Cursor {
             back: true,
             fingerprint: 7,
@@ -138,18 +142,19 @@ mod tests {
                 at: "2026-03-15T10:30:00.000001Z".parse().unwrap(),
                 id,
             },
-            seen: "700:900:701,777,899".parse().unwrap(),
+            seen: seen.parse().unwrap(),
         }
     }
 
     #[test]
     fn a_cursor_reads_back_and_needs_no_escaping() {
-        for id in [
-            EntryId::Change(i64::MAX),
-            EntryId::Transaction(Uuid::from_u128(5)),
+        for (id, seen) in [
+            (EntryId::Change(i64::MAX), ON_PRIMARY),
+            (EntryId::Transaction(Uuid::from_u128(5)), ON_STANDBY),
         ] {
-            let text = cursor(id).to_string();
-            assert_eq!(text.parse(), Ok(cursor(id)));
+            let text = cursor(id, seen).to_string();
+            assert_eq!(text.parse(), Ok(cursor(id, seen)));
+            assert_eq!(cursor(id, seen).seen.to_string(), seen);
             assert!(
                 text.bytes()
                     .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
@@ -159,7 +164,7 @@ mod tests {
 
     #[test]
     fn no_altered_cursor_is_read() {
-        let text = cursor(EntryId::Change(5)).to_string();
+        let text = cursor(EntryId::Change(5), ON_PRIMARY).to_string();
         for index in 0..text.len() {
             let mut altered = text.clone().into_bytes();
             altered[index] = if altered[index] == b'A' { b'B' } else { b'A' };
@@ -178,7 +183,7 @@ mod tests {
             refused,
             CursorError::Version {
                 found: 9,
-                expected: 1
+                expected: 2
             }
         );
     }

@@ -47,6 +47,20 @@ pub enum PageError {
         "the cursor belongs to another query: its list, filter, order or scope differ; begin at the first page"
     )]
     AnotherQuery,
+    /// The server is a standby, and a cursor would have to list too many transactions that may be running on its primary.
+    /// Found when the page is loaded: [`DeserializationError`](diesel::result::Error::DeserializationError) holds it.
+    #[error(
+        "this server is a standby, and more transactions may be running on its primary than fit into a cursor; \
+         read the pages from the primary, or a single page with a limit that takes all"
+    )]
+    StandbyCrowded,
+    /// The server is a standby that may not have replayed yet all that the first page has seen on another server, or before
+    /// a restart. Found when the page is loaded, as above.
+    #[error(
+        "this server is a standby and may not have replayed yet what the first page of this cursor has seen elsewhere; \
+         ask the server that gave the cursor out, or begin at the first page"
+    )]
+    StandbyBehind,
     /// The text is no cursor.
     #[error(transparent)]
     Cursor(#[from] CursorError),

@@ -21,6 +21,10 @@ pub(super) const DEFAULT_LIMIT: i64 = 50;
 /// The most entries that a page may have.
 pub(super) const MAX_LIMIT: i64 = 1000;
 
+/// What a standby tells instead of what the walk sees: that it may be behind that, and that it is too much for a cursor.
+pub(super) const BEHIND: &str = "behind";
+const RUNNING: &str = "running";
+
 /// A part of a list.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -75,17 +79,23 @@ where
         } else {
             (behind, ahead)
         };
-        let seen: Seen = seen.parse()?;
-        let at = |entry: Option<&T>, back| {
-            entry.map(|entry| Cursor {
+        let seen: Option<Seen> = match seen.as_str() {
+            BEHIND => return Err(PageError::StandbyBehind.into()),
+            RUNNING => None,
+            told => Some(told.parse()?),
+        };
+        let at = |entry: Option<&T>, back| -> Result<_, PageError> {
+            let Some(entry) = entry else { return Ok(None) };
+            Ok(Some(Cursor {
                 back,
                 fingerprint: fingerprint.cast_unsigned(),
                 position: entry.position(),
-                seen: seen.clone(),
-            })
+                // A page that is all of its list needs none.
+                seen: seen.clone().ok_or(PageError::StandbyCrowded)?,
+            }))
         };
-        let cursor = at(entries.last().filter(|_| after), false);
-        let back = at(entries.first().filter(|_| before), true);
+        let cursor = at(entries.last().filter(|_| after), false)?;
+        let back = at(entries.first().filter(|_| before), true)?;
         Ok(Self {
             has_more: cursor.is_some(),
             entries,
