@@ -92,11 +92,14 @@ DECLARE
     setting CONSTANT pg_catalog.text := coalesce(current_setting('threadline.actor_ref', true), '');
     mark CONSTANT pg_catalog.text := current_setting('threadline.open', true);
     place pg_catalog.text := public.threadline_place_v1(mark);
+    spot pg_catalog.tid;
+    locked boolean := false;
     pk pg_catalog.jsonb;
     prior pg_catalog.jsonb;
     field pg_catalog.text;
     hidden pg_catalog.text[];
     required pg_catalog.text;
+    unattributed boolean;
     tx pg_catalog.uuid;
 BEGIN
     IF relation_name <> rules ->> 'table_name' OR relation_schema <> rules ->> 'table_schema' OR operation = 'TRUNCATE'
@@ -164,10 +167,17 @@ BEGIN
 
     tx := public.threadline_transaction_id_v1();
     required := rules ->> 'require_actor';
-    IF place || setting IS DISTINCT FROM mark THEN
-        place := public.threadline_enter_v1(tx, setting, required, relation_schema, relation_name);
+    unattributed := setting = '' AND required IS NULL;
+    IF place || setting = mark THEN
+        spot := place::pg_catalog.tid;
     END IF;
-    FOR attempt IN 1..3 LOOP
+    FOR attempt IN 1..4 LOOP
+        IF attempt > 1 OR spot IS NULL THEN
+            -- Twice where SET CONSTRAINTS made constraints immediate: then the commit marker comes with the row, and renews it.
+            place := public.threadline_enter_v1(tx, setting, required, relation_schema, relation_name);
+            spot := ltrim(place, '!')::pg_catalog.tid;
+            locked := place LIKE '!%';
+        END IF;
         -- A change is inserted only together with a look at the row of its transaction; see threadline_is_open_v1.
         INSERT INTO public.audit_changes
             (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk,
@@ -176,14 +186,11 @@ BEGIN
             nextval('public.audit_changes_id_seq'), hashtextextended(pk::pg_catalog.text, 0), clock_timestamp(), tx, target,
             relation_schema, relation_name, lower(operation), pk, after, changed, before
         FROM public.audit_transactions t
-        WHERE t.ctid = ltrim(place, '!')::pg_catalog.tid AND t.id = tx AND (t.xmax = '0' OR place LIKE '!%')
-          AND (setting = '' OR t.actor_ref IS NOT NULL)
-          AND (required IS NULL OR t.actor_ref ->> 'type' <> 'anonymous' OR required <> 'known' AND t.actor_ref IS NOT NULL);
+        WHERE t.ctid = spot AND t.id = tx AND (t.xmax = '0' OR locked)
+          AND (unattributed OR t.actor_ref IS NOT NULL) AND (required IS DISTINCT FROM 'known' OR t.actor_ref ->> 'type' <> 'anonymous');
         IF FOUND THEN
             RETURN '';
         END IF;
-        -- Twice where SET CONSTRAINTS made constraints immediate: then the commit marker comes with the row, and renews it.
-        place := public.threadline_enter_v1(tx, setting, required, relation_schema, relation_name);
     END LOOP;
     RAISE EXCEPTION 'threadline: the row of transaction % is not to be found', tx
         USING ERRCODE = 'internal_error', HINT = 'Is there a trigger or a rule on public.audit_transactions that is not Threadline''s?';
