@@ -5,7 +5,7 @@ DECLARE
 BEGIN
     FOR guarded IN
         SELECT tgrelid FROM pg_trigger
-        WHERE tgname LIKE 'threadline\_guard%' AND tgparentid = 0 AND tgfoid = 'public.threadline_guard_v1()'::regprocedure
+        WHERE left(tgname, 16) = 'threadline_guard' AND tgparentid = 0 AND tgfoid = 'public.threadline_guard_v1()'::regprocedure
     LOOP
         EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard ON %s', guarded);
         EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard_truncate ON %s', guarded);
@@ -15,4 +15,9 @@ END $$;
 DROP FUNCTION public.threadline_end_gap_v1();
 DROP FUNCTION public.threadline_bypass_v1(integer, text, text);
 DROP FUNCTION public.threadline_protect_v1();
+DROP FUNCTION public.threadline_protect_v1(text);
+DROP FUNCTION public.threadline_rights_v1();
+DROP FUNCTION public.threadline_meant_for_v1(oid);
+DROP FUNCTION public.threadline_guard_tables_v1();
+DROP FUNCTION public.threadline_log_tables_v1();
 DROP FUNCTION public.threadline_guard_v1();

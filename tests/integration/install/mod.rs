@@ -1,6 +1,9 @@
 //! `threadline install --schema` and `--owner`, as the migrations that they write.
 
 mod owner;
+mod place;
+mod readable;
+mod rights;
 mod schema;
 
 use std::path::Path;
@@ -83,6 +86,7 @@ impl<'a> Migrator<'a> {
                 db.name()
             ),
         );
+        db.own_public(&name);
         execute(&mut migrator.connect(), ITEMS);
         migrator
     }
