@@ -5,10 +5,11 @@ DECLARE
 BEGIN
     FOR guarded IN
         SELECT tgrelid FROM pg_trigger
-        WHERE left(tgname, 16) = 'threadline_guard' AND tgparentid = 0 AND tgfoid = 'public.threadline_guard_v1()'::regprocedure
+        WHERE left(tgname, 16) = 'threadline_guard' AND tgparentid = 0 AND tgfoid IN ('public.threadline_guard_v1()'::regprocedure, 'public.threadline_guard_insert_v1()'::regprocedure)
     LOOP
         EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard ON %s', guarded);
         EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard_truncate ON %s', guarded);
+        EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard_insert ON %s', guarded);
     END LOOP;
 END $$;
 
@@ -20,4 +21,5 @@ DROP FUNCTION public.threadline_rights_v1();
 DROP FUNCTION public.threadline_meant_for_v1(oid);
 DROP FUNCTION public.threadline_guard_tables_v1();
 DROP FUNCTION public.threadline_log_tables_v1();
+DROP FUNCTION public.threadline_guard_insert_v1();
 DROP FUNCTION public.threadline_guard_v1();

@@ -31,7 +31,7 @@ fn assert_refused(conn: &mut PgConnection, sql: &str, reasons: &[&str]) {
     assert!(told, "{sql}: {error}");
 }
 
-fn writes(table: &str) -> [String; 5] {
+fn writes(table: &str) -> [String; 4] {
     let (column, row) = match table {
         "audit_tables" => ("fingerprint", "SELECT * FROM audit_tables"),
         "audit_transactions" => (
@@ -47,7 +47,6 @@ fn writes(table: &str) -> [String; 5] {
         format!("UPDATE {table} SET {column} = {column}"),
         format!("DELETE FROM {table}"),
         format!("TRUNCATE {table}"),
-        format!("COPY {table} FROM PROGRAM 'true'"),
     ]
 }
 
@@ -63,8 +62,8 @@ fn default_privileges_give_nothing() {
         );
         let mut app = db.app();
         for table in TABLES {
-            for write in &writes(table)[..4] {
-                assert_refused(&mut app, write, &["permission denied for table"]);
+            for write in writes(table) {
+                assert_refused(&mut app, &write, &["permission denied for table"]);
             }
         }
         for sql in [
@@ -106,8 +105,7 @@ fn a_later_grant_gives_nothing() {
             "violates row-level security policy",
             "is append-only",
             "is the registry of audited tables",
-            "must be superuser",
-            "permission denied to COPY",
+            "is written by its owner",
         ];
         // One action, for the UPDATE and the DELETE.
         execute(
@@ -117,8 +115,8 @@ fn a_later_grant_gives_nothing() {
         let with_action = value(&mut db.superuser(), &contents);
         assert_ne!(before, with_action);
         for table in TABLES {
-            for write in &writes(table)[..4] {
-                assert_refused(&mut app, write, &reasons);
+            for write in writes(table) {
+                assert_refused(&mut app, &write, &reasons);
             }
         }
         // COPY is refused as such, where the right to write is there.
