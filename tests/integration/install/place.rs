@@ -236,7 +236,7 @@ fn a_superuser_does_not_upgrade_the_log_of_another() {
     let migrator = Migrator::new(&db, "CREATEROLE");
     let application = Application::new(&[]);
     application.run(&mut migrator.connect());
-    let base = threadline::capture::base::up_sql(&Default::default(), None);
+    let base = mutation::installed(threadline::capture::base::up_sql(&Default::default(), None));
     let refused = try_execute(&mut db.superuser(), &base).unwrap_err();
     let name = migrator.name();
     assert_says(

@@ -131,20 +131,24 @@ fn a_later_grant_gives_nothing() {
         // Protecting again takes it away; columns too.
         execute(
             &mut db.superuser(),
-            "GRANT UPDATE (op), SELECT (id) ON audit_changes TO tl_app;
+            "GRANT UPDATE (op), SELECT (id) ON audit_changes TO tl_app; GRANT UPDATE (op) ON audit_changes TO tl_auditor;
              GRANT DELETE, INSERT ON audit_changes TO threadline_reader;
              GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO tl_app; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO PUBLIC",
         );
         execute(&mut db.superuser(), "SELECT threadline_protect_v1()");
         for sql in [
             "SELECT id FROM audit_changes",
-            "UPDATE audit_changes SET op = 'insert'",
             "SELECT FROM audit_tables",
             "SELECT nextval('audit_changes_id_seq')",
             "SELECT threadline_history('shop.items', '{}')",
         ] {
             assert_refused(&mut app, sql, &["permission denied for"]);
         }
+        assert_refused(
+            &mut db.auditor(),
+            "UPDATE audit_changes SET op = 'insert'",
+            &["permission denied for table audit_changes"],
+        );
         let reader =
             "SELECT has_table_privilege('threadline_reader', 'audit_changes', 'INSERT, DELETE')";
         assert_eq!(value(&mut db.superuser(), reader), false);

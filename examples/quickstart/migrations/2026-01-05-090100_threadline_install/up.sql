@@ -7,6 +7,85 @@
 -- Behind a migration that waits for the log, every writer of an audited table waits too.
 SET LOCAL lock_timeout = '2s';
 
+-- Refuses a schema that is no safe place for the log. Functions of the log run as its owner and call each other by name, so
+-- whoever may create objects beside them can plant a better match for a call; and whoever owns one of the objects can
+-- replace it. `accepted` are the roles that may own the log's objects, besides superusers. Called before anything is
+-- created, after everything is, and whenever a table is captured.
+CREATE OR REPLACE FUNCTION public.threadline_check_place_v1(accepted oid[]) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    place pg_catalog.record;
+    alien pg_catalog.record;
+    strangers pg_catalog.text;
+BEGIN
+    SELECT n.oid, quote_ident(n.nspname) AS name, n.nspowner, quote_ident(pg_get_userbyid(n.nspowner)) AS owner, n.nspacl INTO place
+    FROM pg_namespace n WHERE n.oid = 'public'::regnamespace;
+
+    -- A superuser, or a member of an owner, may do so anyway.
+    SELECT string_agg(DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END, ', ') INTO strangers
+    FROM aclexplode(place.nspacl) a
+    WHERE a.privilege_type = 'CREATE' AND NOT (a.grantee <> 0 AND (
+        a.grantee = place.nspowner OR a.grantee = ANY (accepted) OR pg_has_role(a.grantee, place.nspowner, 'MEMBER')
+        OR EXISTS (SELECT FROM unnest(accepted) o WHERE pg_has_role(a.grantee, o, 'MEMBER'))));
+    IF strangers IS NOT NULL THEN
+        -- The message has the ways out, because Diesel drops hints.
+        RAISE EXCEPTION E'threadline: % may create objects in schema %, the place of the audit log\nWhat they create there could run as the owner of the log. One of these helps:\n- let %, the owner of the schema, run: REVOKE CREATE ON SCHEMA % FROM %;%\n%- install into a schema of its own: threadline install --schema audit',
+            strangers, place.name, place.owner, place.name, strangers,
+            CASE WHEN NOT pg_has_role(current_user, place.nspowner, 'USAGE') AND NOT EXISTS (
+                SELECT FROM aclexplode(place.nspacl) a WHERE a.privilege_type = 'CREATE' AND a.grantee <> 0 AND pg_has_role(current_user, a.grantee, 'USAGE'))
+                THEN format(' GRANT CREATE ON SCHEMA %s TO %I;', place.name, current_user) ELSE '' END,
+            CASE WHEN strangers LIKE '%PUBLIC%' THEN E'- write that REVOKE into the migration: threadline install --revoke-create\n' ELSE '' END
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+
+    SELECT o.kind, o.name, quote_ident(pg_get_userbyid(o.owner)) AS owner INTO alien
+    FROM (
+        -- The owner of a schema may drop what is in it. 2200 is the oid of the schema that every database begins with: it
+        -- belongs to the owner of the database, or to a superuser.
+        SELECT 1 AS place, 'SCHEMA' AS kind, place.name, place.nspowner AS owner
+        WHERE place.oid <> 2200 AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = ANY (accepted) AND NOT r.rolsuper AND pg_has_role(r.oid, place.nspowner, 'USAGE'))
+        UNION ALL
+        SELECT 2, CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass::text, c.relowner
+        FROM pg_class c WHERE c.relnamespace = place.oid
+            AND c.relname IN ('audit_tables', 'audit_transactions', 'audit_changes', 'audit_actions', 'audit_commits', 'audit_changes_id_seq')
+        UNION ALL
+        SELECT 3, 'ROUTINE', p.oid::regprocedure::text, p.proowner FROM pg_proc p WHERE p.pronamespace = place.oid AND left(p.proname, 11) = 'threadline_'
+    ) o
+    WHERE o.owner <> ALL (accepted) AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = o.owner AND r.rolsuper)
+    ORDER BY o.place, o.name LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION E'threadline: % % belongs to %, and not to the owner of the audit log\nIf it is not of the log, remove it: DROP % %;\nIf it is, let a superuser run: ALTER % % OWNER TO %;\nor install as %, or with threadline install --owner %',
+            lower(alien.kind), alien.name, alien.owner, alien.kind, alien.name, alien.kind, alien.name, quote_ident(pg_get_userbyid(accepted[1])), alien.owner, alien.owner
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+
+    -- The right to create a trigger is part of GRANT ALL, and triggers of a table run as whoever writes to it.
+    SELECT t.tgname AS name, t.tgrelid::regclass AS target, quote_ident(pg_get_userbyid(p.proowner)) AS owner INTO alien
+    FROM unnest(ARRAY['audit_tables', 'audit_transactions', 'audit_changes', 'audit_actions', 'audit_commits']) l(name)
+    JOIN pg_class c ON c.relnamespace = place.oid AND c.relname = l.name
+    CROSS JOIN LATERAL (SELECT c.oid UNION SELECT r.relid FROM pg_partition_tree(c.oid) r) r(oid)
+    JOIN pg_trigger t ON t.tgrelid = r.oid AND NOT t.tgisinternal
+    JOIN pg_proc p ON p.oid = t.tgfoid
+    WHERE p.proowner <> ALL (accepted) AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = p.proowner AND r.rolsuper)
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION E'threadline: trigger % of % runs code of % as the owner of the audit log\nRemove it: DROP TRIGGER % ON %;',
+            alien.name, alien.target, alien.owner, quote_ident(alien.name), alien.target
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+END $$;
+
+-- Before anything is created: CREATE OR REPLACE and IF NOT EXISTS would leave what is there to whoever owns it. Accepted are
+-- the role that `threadline install --owner` names, the installing role, and an owner of an existing log as whom it may act.
+-- A superuser may act as everybody, which tells nothing about who made the log.
+SELECT public.threadline_check_place_v1(array_remove(ARRAY[
+    (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = current_setting('threadline.log_owner', true)),
+    (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = current_user),
+    (SELECT c.relowner FROM pg_catalog.pg_class c, pg_catalog.pg_roles r
+     WHERE c.relnamespace = 'public'::regnamespace AND c.relname = 'audit_changes'
+       AND r.rolname = current_user AND NOT r.rolsuper AND pg_catalog.pg_has_role(r.oid, c.relowner, 'USAGE'))], NULL));
+
 CREATE TABLE IF NOT EXISTS public.audit_tables (
     id integer GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
     table_schema text NOT NULL,
@@ -128,9 +207,9 @@ END $$;
 -- Roles belong to the cluster and stay when the log goes. Where they can't be created, an administrator may do it.
 DO $$
 DECLARE
-    wanted text;
+    wanted pg_catalog.text;
 BEGIN
-    FOREACH wanted IN ARRAY ARRAY['threadline_reader', 'threadline_retention', 'threadline_bypass'] LOOP
+    FOREACH wanted IN ARRAY ARRAY['threadline_reader', 'threadline_retention', 'threadline_bypass', 'threadline_recorder'] LOOP
         BEGIN
             IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted) THEN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
@@ -142,18 +221,6 @@ BEGIN
                 NULL; -- another database of the cluster was faster
         END;
     END LOOP;
-    REVOKE ALL ON public.audit_tables, public.audit_transactions, public.audit_changes, public.audit_actions,
-        public.audit_commits FROM PUBLIC;
-    REVOKE ALL ON SEQUENCE public.audit_changes_id_seq FROM PUBLIC;
-    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'threadline_reader') THEN
-        GRANT SELECT ON public.audit_tables, public.audit_transactions, public.audit_changes, public.audit_actions,
-            public.audit_commits TO threadline_reader;
-    END IF;
-    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'threadline_retention') THEN
-        GRANT SELECT ON public.audit_tables TO threadline_retention;
-        GRANT SELECT, DELETE ON public.audit_transactions, public.audit_changes, public.audit_actions,
-            public.audit_commits TO threadline_retention;
-    END IF;
 END $$;
 
 -- Who is writing: one audit_transactions row for each transaction, and the seal of its commit.
@@ -172,7 +239,7 @@ CREATE OR REPLACE FUNCTION public.threadline_actor_v1(setting text) RETURNS json
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
-    actor jsonb;
+    actor pg_catalog.jsonb;
 BEGIN
     IF setting IS NULL OR setting = '' THEN
         RETURN NULL;
@@ -226,9 +293,9 @@ CREATE OR REPLACE FUNCTION public.threadline_open_v1(tx uuid, setting text, know
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    actor jsonb := public.threadline_actor_v1(setting);
-    stored jsonb;
-    mark text; -- assigned, because PERFORM costs a query
+    actor pg_catalog.jsonb := public.threadline_actor_v1(setting);
+    stored pg_catalog.jsonb;
+    mark pg_catalog.text; -- assigned, because PERFORM costs a query
 BEGIN
     -- Neither open nor sealed: the seal, if it fires with this statement, leaves its mark on it.
     mark := set_config('threadline.open', '?', true);
@@ -263,7 +330,7 @@ CREATE OR REPLACE FUNCTION public.threadline_require_actor_v1(tx uuid, setting t
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    actor jsonb := public.threadline_actor_v1(setting);
+    actor pg_catalog.jsonb := public.threadline_actor_v1(setting);
 BEGIN
     IF actor IS NULL THEN
         SELECT actor_ref INTO actor FROM public.audit_transactions WHERE id = tx;
@@ -289,9 +356,9 @@ CREATE OR REPLACE FUNCTION public.threadline_enter_v1(
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    last CONSTANT text := split_part(known, E'\x01', 2);
-    state text := '-';
-    mark text; -- assigned, because PERFORM costs a query
+    last CONSTANT pg_catalog.text := split_part(known, E'\x01', 2);
+    state pg_catalog.text := '-';
+    mark pg_catalog.text; -- assigned, because PERFORM costs a query
 BEGIN
     IF required IS NOT NULL THEN
         PERFORM public.threadline_require_actor_v1(tx, setting, required, target_schema || '.' || target_name);
@@ -322,7 +389,7 @@ CREATE OR REPLACE FUNCTION public.threadline_seal_v1() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    mark text;
+    mark pg_catalog.text;
 BEGIN
     INSERT INTO public.audit_commits (transaction_id, occurred_at, committed_at) VALUES (NEW.id, NEW.occurred_at, clock_timestamp());
     -- What is captured from now on doesn't find the transaction open, and seals it again.
@@ -375,10 +442,10 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    tx uuid := public.threadline_transaction_id_v1();
-    actor jsonb := coalesce(public.threadline_actor_v1(actor_ref::text), public.threadline_actor_v1(current_setting('threadline.actor_ref', true)));
+    tx pg_catalog.uuid := public.threadline_transaction_id_v1();
+    actor pg_catalog.jsonb := coalesce(public.threadline_actor_v1(actor_ref::text), public.threadline_actor_v1(current_setting('threadline.actor_ref', true)));
     ordinal integer := 0;
-    action uuid;
+    action pg_catalog.uuid;
 BEGIN
     IF coalesce(length(name), 0) NOT BETWEEN 1 AND 255 THEN
         RAISE EXCEPTION 'threadline: an action needs a name of 1 to 255 characters' USING ERRCODE = 'invalid_parameter_value';
@@ -451,7 +518,7 @@ CREATE OR REPLACE FUNCTION public.threadline_masked_v1(image jsonb, mask jsonb) 
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
-    masks jsonb;
+    masks pg_catalog.jsonb;
 BEGIN
     SELECT jsonb_object_agg(m.key, m.value) INTO masks FROM jsonb_each(mask) m WHERE image -> m.key <> 'null';
     RETURN image || coalesce(masks, '{}');
@@ -473,7 +540,7 @@ CREATE OR REPLACE FUNCTION public.threadline_key_of_v1(rules jsonb, image jsonb)
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
-    pk jsonb;
+    pk pg_catalog.jsonb;
 BEGIN
     SELECT jsonb_object_agg(k, image ->> k) INTO pk FROM jsonb_array_elements_text(rules -> 'key') k;
     IF jsonb_strip_nulls(pk) <> pk THEN
@@ -511,13 +578,13 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     target CONSTANT integer := rules -> 'table_id';
-    key_column CONSTANT text := rules ->> 'key_column';
-    pk jsonb;
-    prior jsonb;
-    field text;
-    hidden text[];
-    tx uuid;
-    state text;
+    key_column CONSTANT pg_catalog.text := rules ->> 'key_column';
+    pk pg_catalog.jsonb;
+    prior pg_catalog.jsonb;
+    field pg_catalog.text;
+    hidden pg_catalog.text[];
+    tx pg_catalog.uuid;
+    state pg_catalog.text;
 BEGIN
     IF relation_name <> rules ->> 'table_name' OR relation_schema <> rules ->> 'table_schema' OR operation = 'TRUNCATE'
         OR current_setting('threadline.capture', true) = 'off'
@@ -628,17 +695,17 @@ SET plan_cache_mode = force_generic_plan -- planning takes longer than recording
 AS $$
 DECLARE
     target CONSTANT integer := rules -> 'table_id';
-    target_schema CONSTANT text := rules ->> 'table_schema';
-    target_name CONSTANT text := rules ->> 'table_name';
-    key_column CONSTANT text := rules ->> 'key_column';
-    exclude CONSTANT text[] := public.threadline_list_v1(rules, 'exclude');
-    hidden CONSTANT text[] := exclude || public.threadline_list_v1(rules, 'except_columns');
-    ignored CONSTANT text[] := exclude || public.threadline_list_v1(rules, 'ignore_only');
+    target_schema CONSTANT pg_catalog.text := rules ->> 'table_schema';
+    target_name CONSTANT pg_catalog.text := rules ->> 'table_name';
+    key_column CONSTANT pg_catalog.text := rules ->> 'key_column';
+    exclude CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'exclude');
+    hidden CONSTANT pg_catalog.text[] := exclude || public.threadline_list_v1(rules, 'except_columns');
+    ignored CONSTANT pg_catalog.text[] := exclude || public.threadline_list_v1(rules, 'ignore_only');
     store_changed_from CONSTANT boolean := rules ? 'store_changed_from';
-    mask CONSTANT jsonb := rules -> 'mask';
-    on_change CONSTANT text[] := public.threadline_list_v1(rules, 'on_change');
-    tx CONSTANT uuid := public.threadline_transaction_id_v1();
-    state text;
+    mask CONSTANT pg_catalog.jsonb := rules -> 'mask';
+    on_change CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'on_change');
+    tx CONSTANT pg_catalog.uuid := public.threadline_transaction_id_v1();
+    state pg_catalog.text;
     moved boolean;
 BEGIN
     state := public.threadline_enter_v1(tx, coalesce(current_setting('threadline.actor_ref', true), ''),
@@ -739,8 +806,8 @@ CREATE OR REPLACE FUNCTION public.threadline_verify_columns_v1(
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    redacted CONSTANT text[] := public.threadline_list_v1(rules, 'redacted');
-    missing text;
+    redacted CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'redacted');
+    missing pg_catalog.text;
 BEGIN
     SELECT string_agg(r, ', ' ORDER BY r) INTO missing FROM unnest(redacted) r WHERE NOT image ? r;
     IF missing IS NOT NULL THEN
@@ -757,7 +824,7 @@ CREATE OR REPLACE FUNCTION public.threadline_texts_v1(source anyelement, columns
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    texts jsonb;
+    texts pg_catalog.jsonb;
 BEGIN
     EXECUTE format('SELECT jsonb_build_object(%s)', (SELECT string_agg(format('%1$L, ($1).%1$I::text', c), ', ') FROM unnest(columns) c))
         INTO texts USING source;
@@ -772,12 +839,12 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
     max_value_bytes CONSTANT integer := rules -> 'max_value_bytes';
-    hidden CONSTANT text[] := public.threadline_list_v1(rules, 'redacted');
-    as_text CONSTANT text[] := public.threadline_list_v1(rules, 'as_text');
-    image jsonb := '{}';
-    value jsonb;
+    hidden CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'redacted');
+    as_text CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'as_text');
+    image pg_catalog.jsonb := '{}';
+    value pg_catalog.jsonb;
     bytes bigint;
-    field record;
+    field pg_catalog.record;
 BEGIN
     BEGIN
         IF pg_column_size(source) <= max_value_bytes THEN
@@ -833,8 +900,8 @@ CREATE OR REPLACE FUNCTION public.threadline_differences_v1(old_row anyelement, 
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    comparison text;
-    differing text[];
+    comparison pg_catalog.text;
+    differing pg_catalog.text[];
 BEGIN
     -- Subselects, because a comparison of ROW(…) with ROW(…) asks for the operators of the columns' types.
     SELECT string_agg(format('CASE WHEN (SELECT o FROM (SELECT ($1).%1$I AS value) o) OPERATOR(pg_catalog.*<>) (SELECT n FROM (SELECT ($2).%1$I AS value) n) THEN %1$L END', a.attname), ', ' ORDER BY a.attname COLLATE "C")
@@ -854,10 +921,10 @@ CREATE OR REPLACE FUNCTION public.threadline_settle_v1(
 LANGUAGE plpgsql SET row_security = off
 AS $$
 DECLARE
-    target CONSTANT regclass := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
-    image jsonb;
-    live jsonb;
-    changed text[];
+    target CONSTANT pg_catalog.regclass := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
+    image pg_catalog.jsonb;
+    live pg_catalog.jsonb;
+    changed pg_catalog.text[];
 BEGIN
     -- t.* is the row also where a column is called t. A row of a partition has another type, and shows what changed by its
     -- image alone.
@@ -886,13 +953,13 @@ CREATE OR REPLACE FUNCTION public.threadline_rows_query_v1(purpose text, operati
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
-    target CONSTANT text := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
-    deleted CONSTANT text := format('SELECT NULL::%1$s AS n, "!old"::%1$s AS o FROM old_rows "!old"', target);
-    inserted CONSTANT text := format('SELECT "!new"::%1$s AS n, NULL::%1$s AS o FROM new_rows "!new"', target);
-    updated CONSTANT text := format('SELECT n.n, o.o FROM (SELECT row_number() OVER () AS i, "!old"::%1$s AS o FROM old_rows "!old") o
+    target CONSTANT pg_catalog.text := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
+    deleted CONSTANT pg_catalog.text := format('SELECT NULL::%1$s AS n, "!old"::%1$s AS o FROM old_rows "!old"', target);
+    inserted CONSTANT pg_catalog.text := format('SELECT "!new"::%1$s AS n, NULL::%1$s AS o FROM new_rows "!new"', target);
+    updated CONSTANT pg_catalog.text := format('SELECT n.n, o.o FROM (SELECT row_number() OVER () AS i, "!old"::%1$s AS o FROM old_rows "!old") o
         FULL JOIN (SELECT row_number() OVER () AS i, "!new"::%1$s AS n FROM new_rows "!new") n USING (i)', target);
-    source CONSTANT text := CASE operation WHEN 'INSERT' THEN inserted WHEN 'DELETE' THEN deleted ELSE updated END;
-    same_key CONSTANT text := (SELECT string_agg(format('t.%1$I = (p.%%1$s).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k);
+    source CONSTANT pg_catalog.text := CASE operation WHEN 'INSERT' THEN inserted WHEN 'DELETE' THEN deleted ELSE updated END;
+    same_key CONSTANT pg_catalog.text := (SELECT string_agg(format('t.%1$I = (p.%%1$s).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k);
 BEGIN
     RETURN CASE purpose
         WHEN 'pairs' THEN format('SELECT CASE WHEN p.o IS DISTINCT FROM NULL THEN public.threadline_image_v1(p.o, $1) END AS before,
@@ -923,8 +990,8 @@ CREATE OR REPLACE FUNCTION public.threadline_truncate_v1(rules jsonb, relation r
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    root CONSTANT regclass := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
-    newest record;
+    root CONSTANT pg_catalog.regclass := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
+    newest pg_catalog.record;
 BEGIN
     IF rules ->> 'truncate' = 'refuse' THEN
         RAISE EXCEPTION 'threadline: TRUNCATE of % is refused', relation
@@ -976,8 +1043,8 @@ CREATE OR REPLACE FUNCTION public.threadline_checked_key_v1(relation regclass, w
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    key_columns text[] := wanted;
-    problem record;
+    key_columns pg_catalog.text[] := wanted;
+    problem pg_catalog.record;
 BEGIN
     IF key_columns IS NULL THEN
         SELECT array_agg(a.attname::text ORDER BY k.position) INTO key_columns
@@ -1030,7 +1097,7 @@ CREATE OR REPLACE FUNCTION public.threadline_check_redaction_v1(relation regclas
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    problem record;
+    problem pg_catalog.record;
 BEGIN
     SELECT l.name INTO problem FROM unnest(listed) l(name)
     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attname = l.name AND a.attnum > 0 AND NOT a.attisdropped);
@@ -1156,6 +1223,48 @@ AS $$
       AND t.tgname ~ '^[!~]threadline' AND t.tgparentid = 0 AND p.pronamespace = 'public'::regnamespace
 $$;
 
+-- Makes sure that the owner of the log can read a table, all of it: capture reads a row again when something wrote in the
+-- middle of a statement, and where it can't, it fails the write of an application that knows nothing of this.
+CREATE OR REPLACE FUNCTION public.threadline_check_readable_v1(relation regclass, log_owner oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    audited pg_catalog.record;
+    reader CONSTANT pg_catalog.text := quote_ident(pg_get_userbyid(log_owner));
+    step pg_catalog.record;
+BEGIN
+    SELECT n.oid AS schema_id, quote_ident(n.nspname) AS schema, n.nspowner, c.relowner, quote_ident(pg_get_userbyid(c.relowner)) AS owner,
+        c.relrowsecurity, c.relforcerowsecurity INTO audited
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
+    FOR step IN
+        SELECT * FROM (VALUES
+            ('USAGE', format('GRANT USAGE ON SCHEMA %s TO %s', audited.schema, reader), 'look into schema ' || audited.schema, 'schema', audited.nspowner),
+            ('SELECT', format('GRANT SELECT ON %s TO %s', relation, reader), 'read table ' || relation, 'table', audited.relowner)
+        ) s(privilege, remedy, deed, kind, granter)
+    LOOP
+        CONTINUE WHEN CASE step.privilege WHEN 'USAGE' THEN has_schema_privilege(log_owner, audited.schema_id, 'USAGE') ELSE has_table_privilege(log_owner, relation, 'SELECT') END;
+        BEGIN
+            EXECUTE step.remedy;
+        EXCEPTION WHEN insufficient_privilege THEN
+            NULL; -- said below; with some right on it but not that of granting, GRANT only warns
+        END;
+        IF NOT (CASE step.privilege WHEN 'USAGE' THEN has_schema_privilege(log_owner, audited.schema_id, 'USAGE') ELSE has_table_privilege(log_owner, relation, 'SELECT') END) THEN
+            RAISE EXCEPTION 'threadline: role %, which owns the log, may not %', reader, step.deed
+                USING ERRCODE = 'insufficient_privilege',
+                      HINT = format('Let the owner of the %s run: %s;', step.kind, step.remedy);
+        END IF;
+    END LOOP;
+    IF audited.relrowsecurity AND NOT EXISTS (
+        SELECT FROM pg_roles r WHERE r.oid = log_owner
+            AND (r.rolsuper OR r.rolbypassrls OR pg_has_role(r.oid, audited.relowner, 'USAGE') AND NOT audited.relforcerowsecurity))
+    THEN
+        RAISE EXCEPTION 'threadline: row level security hides rows of table % from role %, which owns the log', relation, reader
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('Capture has to read rows again, and would fail writes. Let a superuser run: ALTER ROLE %s BYPASSRLS;%s', reader,
+                      CASE WHEN NOT audited.relforcerowsecurity THEN format(' or make it a member of the owner of the table: GRANT %s TO %s;', audited.owner, reader) ELSE '' END);
+    END IF;
+END $$;
+
 -- Captures a table, or brings a captured one to a new policy. Called by generated migrations, as the table's owner.
 -- Either all of it happens or none.
 CREATE OR REPLACE FUNCTION public.threadline_capture_v1(
@@ -1168,23 +1277,23 @@ SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
 AS $$
 #variable_conflict use_variable
 DECLARE
-    catalog record;
+    catalog pg_catalog.record;
     attached integer;
     registered public.audit_tables;
-    keys text[];
-    known text[];
-    hidden text[];
-    listed text[];
-    level CONSTANT text := coalesce(rules ->> 'level', 'row');
-    bound jsonb;
-    function_name text;
+    keys pg_catalog.text[];
+    known pg_catalog.text[];
+    hidden pg_catalog.text[];
+    listed pg_catalog.text[];
+    level CONSTANT pg_catalog.text := coalesce(rules ->> 'level', 'row');
+    bound pg_catalog.jsonb;
+    function_name pg_catalog.text;
     changes_triggers boolean;
-    wanted record;
-    log_owner name;
-    holder regclass;
+    wanted pg_catalog.record;
+    log_owner pg_catalog.oid;
+    holder pg_catalog.regclass;
     populated boolean;
-    refusal text;
-    next_step text;
+    refusal pg_catalog.text;
+    next_step pg_catalog.text;
 BEGIN
     PERFORM set_config('lock_timeout', lock_timeout, true);
     IF relation IS NULL THEN
@@ -1202,6 +1311,8 @@ BEGIN
     ELSIF relation = ANY (ARRAY['public.audit_tables', 'public.audit_transactions', 'public.audit_changes', 'public.audit_actions', 'public.audit_commits']::regclass[]) THEN
         RAISE EXCEPTION 'threadline: % is part of the audit log and can''t be audited', target USING ERRCODE = 'wrong_object_type';
     END IF;
+    SELECT c.relowner INTO log_owner FROM pg_class c WHERE c.oid = 'public.audit_changes'::regclass;
+    PERFORM public.threadline_check_place_v1(ARRAY[log_owner]);
 
     SELECT substr(p.proname, length('threadline_capture_') + 1)::integer INTO attached
     FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
@@ -1257,7 +1368,7 @@ SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
 AS %L
 $function$, function_name, format($bound$
 DECLARE
-    rules CONSTANT jsonb := %L::jsonb;
+    rules CONSTANT pg_catalog.jsonb := %L::jsonb;
 %s$bound$, bound, replace(body, ':known_columns', quote_literal(known) || '::text[]'))); -- no name and no value is in the body
 
     FOR wanted IN
@@ -1273,22 +1384,18 @@ DECLARE
         EXECUTE format('CREATE TRIGGER %I %s EXECUTE FUNCTION public.%I()', wanted.name, format(wanted.definition, wanted.held_by::regclass), function_name);
     END LOOP;
 
-    SELECT pg_get_userbyid(c.relowner) INTO log_owner FROM pg_class c WHERE c.oid = 'public.audit_changes'::regclass;
-    IF log_owner <> (SELECT pg_get_userbyid(p.proowner) FROM pg_proc p WHERE p.oid = format('public.%I()', function_name)::regprocedure) THEN
-        EXECUTE format('ALTER FUNCTION public.%I() OWNER TO %I', function_name, log_owner);
-        -- The owner of the log reads a row again when nested triggers overtook each other.
-        IF NOT has_schema_privilege(log_owner, catalog.schema, 'USAGE') THEN
-            EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', catalog.schema, log_owner);
-        END IF;
-        -- Without the right to grant it, GRANT only warns.
-        IF NOT has_schema_privilege(log_owner, catalog.schema, 'USAGE') THEN
-            RAISE EXCEPTION 'threadline: role %, which owns the log, may not look into schema %', log_owner, catalog.schema
-                USING ERRCODE = 'insufficient_privilege',
-                      HINT = format('Let the owner of the schema run: GRANT USAGE ON SCHEMA %I TO %I;', catalog.schema, log_owner);
-        END IF;
-        EXECUTE format('GRANT SELECT ON %s TO %I', relation, log_owner);
+    IF log_owner <> (SELECT p.proowner FROM pg_proc p WHERE p.oid = format('public.%I()', function_name)::regprocedure) THEN
+        EXECUTE format('ALTER FUNCTION public.%I() OWNER TO %I', function_name, pg_get_userbyid(log_owner));
     END IF;
-    EXECUTE format('REVOKE ALL ON FUNCTION public.%I() FROM PUBLIC', function_name);
+    -- Default privileges may have given it to others, who could attach it to a table of their own.
+    FOR wanted IN
+        SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS name
+        FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+        WHERE p.oid = format('public.%I()', function_name)::regprocedure AND a.grantee <> p.proowner
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION public.%I() FROM %s CASCADE', function_name, wanted.name);
+    END LOOP;
+    PERFORM public.threadline_check_readable_v1(relation, log_owner);
 
     EXECUTE format('SELECT EXISTS (SELECT FROM %s)', relation) INTO populated;
     UPDATE public.audit_tables t SET
@@ -1331,7 +1438,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     registered public.audit_tables;
-    attached record;
+    attached pg_catalog.record;
 BEGIN
     PERFORM set_config('lock_timeout', lock_timeout, true);
     IF relation IS NULL THEN
@@ -1370,10 +1477,10 @@ SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
 SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
 AS $$
 DECLARE
-    parent regclass := (SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = partition);
+    parent pg_catalog.regclass := (SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = partition);
     audited public.audit_tables;
-    leaf regclass;
-    attached record;
+    leaf pg_catalog.regclass;
+    attached pg_catalog.record;
 BEGIN
     SELECT t.* INTO audited FROM public.audit_tables t
     JOIN pg_class c ON c.oid = pg_partition_root(partition) JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -1395,22 +1502,33 @@ END $$;
 REVOKE ALL ON FUNCTION
     public.threadline_capture_v1(regclass, text, text[], jsonb, text[], jsonb, text, text, text),
     public.threadline_release_v1(regclass, text, text),
-    public.threadline_detach(regclass)
+    public.threadline_detach(regclass),
+    public.threadline_check_readable_v1(regclass, oid)
 FROM PUBLIC;
 
--- What keeps the log whole: append-only guards, and the one way to write without being recorded.
+-- What keeps the log whole: append-only guards, the rights on it, its owner; and the one way to write without being recorded.
 
 SET LOCAL lock_timeout = '2s';
 
--- Append-only. Retention identifies itself by acting as the role threadline_retention.
+-- Append-only. Retention identifies itself by acting as the role threadline_retention. The registry of audited tables is
+-- written by members of its owner: whoever captures a table is one.
 CREATE OR REPLACE FUNCTION public.threadline_guard_v1() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    IF TG_RELID = 'public.audit_tables'::regclass THEN
+        IF TG_OP <> 'TRUNCATE' AND pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = TG_RELID), 'USAGE') THEN
+            RETURN NULL; -- it fires for each statement, whose rows go on
+        END IF;
+        RAISE EXCEPTION 'threadline: % is the registry of audited tables, % by % is refused', TG_TABLE_NAME, TG_OP, current_user
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Generated migrations write to it, as a member of its owner.';
+    END IF;
     IF TG_OP = 'DELETE' AND current_user = 'threadline_retention' THEN
         RETURN OLD;
     END IF;
-    IF TG_OP = 'UPDATE' AND coalesce(pg_partition_root(TG_RELID), TG_RELID) = 'public.audit_transactions'::regclass THEN
+    IF TG_OP = 'UPDATE' AND coalesce(pg_partition_root(TG_RELID), TG_RELID) = 'public.audit_transactions'::regclass
+        AND pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = TG_RELID), 'USAGE')
+    THEN
         -- The first action and a late actor, once, inside the transaction itself.
         IF to_jsonb(NEW) - '{actor_ref,action_id}'::text[] = to_jsonb(OLD) - '{actor_ref,action_id}'::text[]
             AND (OLD.actor_ref IS NULL OR OLD.actor_ref = NEW.actor_ref)
@@ -1424,20 +1542,49 @@ BEGIN
         USING ERRCODE = 'insufficient_privilege', HINT = 'Old entries leave through retention, as the role threadline_retention.';
 END $$;
 
--- Puts the guards where they are missing: on every table of the log and, since TRUNCATE triggers are not inherited, on every
--- partition of one. Run it again after adding a partition.
-CREATE OR REPLACE FUNCTION public.threadline_protect_v1() RETURNS void
+-- The tables of the log and, since neither rights nor TRUNCATE triggers nor row level security are inherited, their partitions.
+CREATE OR REPLACE FUNCTION public.threadline_log_tables_v1() RETURNS TABLE (root regclass, relation regclass, level integer)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT t.root, coalesce(p.relid, t.root), coalesce(p.level, 0)
+    FROM unnest(ARRAY['public.audit_tables', 'public.audit_changes', 'public.audit_transactions', 'public.audit_actions', 'public.audit_commits']::regclass[]) t(root)
+    LEFT JOIN LATERAL pg_partition_tree(t.root) p ON true
+$$;
+
+-- An INSERT into audit_transactions, where row level security would cost readers more than this costs writers. The argument
+-- is the owner's name as it was when the guard was made, which saves looking for it for each transaction.
+CREATE OR REPLACE FUNCTION public.threadline_guard_insert_v1() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF current_user OPERATOR(pg_catalog.<>) TG_ARGV[0] THEN -- qualified, as it runs under the path of whoever writes
+        IF NOT pg_catalog.pg_has_role(current_user, (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) TG_RELID), 'USAGE') THEN
+            RAISE EXCEPTION 'threadline: % is written by its owner, % by % is refused', TG_TABLE_NAME, TG_OP, current_user
+                USING ERRCODE = 'insufficient_privilege', HINT = 'Writes to audited tables are recorded as the owner of the log.';
+        END IF;
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- Puts the guards where they are missing.
+--
+-- An INSERT is refused by row level security, whatever has been granted: there is no policy that admits one, and the owner is
+-- exempt. For the owner it costs nothing, where a trigger would run for each captured row. The policies for UPDATE and DELETE
+-- let the rows through to the guard, which refuses them with an error; without them, nothing would be found and nothing said.
+-- For readers, the planner knows less of a table under row level security: of audit_transactions, too little to find the
+-- newest of an actor's, so that has a trigger.
+CREATE OR REPLACE FUNCTION public.threadline_guard_tables_v1() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    guarded regclass;
-    partition regclass;
+    root pg_catalog.regclass;
+    guarded pg_catalog.regclass;
+    owner pg_catalog.text;
+    partition pg_catalog.regclass;
+    command pg_catalog.text;
 BEGIN
-    FOR guarded IN
-        SELECT coalesce(p.relid, t.relation)
-        FROM unnest(ARRAY['public.audit_changes', 'public.audit_transactions', 'public.audit_actions', 'public.audit_commits']::regclass[]) t(relation)
-        LEFT JOIN LATERAL pg_partition_tree(t.relation) p ON true
-        ORDER BY p.level NULLS FIRST
+    FOR root, guarded IN
+        SELECT t.root, t.relation FROM public.threadline_log_tables_v1() t WHERE t.root <> 'public.audit_tables'::regclass ORDER BY t.level
     LOOP
         IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = guarded AND tgname = 'threadline_guard') THEN
             -- A table that became a partition has a guard of its own, and gets that of the whole table instead.
@@ -1452,10 +1599,146 @@ BEGIN
         IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = guarded AND tgname = 'threadline_guard_truncate') THEN
             EXECUTE format('CREATE TRIGGER threadline_guard_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.threadline_guard_v1()', guarded);
         END IF;
+        IF root = 'public.audit_transactions'::regclass THEN
+            SELECT pg_get_userbyid(c.relowner)::text INTO owner FROM pg_class c WHERE c.oid = guarded;
+            IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = guarded AND tgname = 'threadline_guard_insert' AND pg_get_triggerdef(oid) LIKE format('%%(%s)', quote_literal(owner))) THEN
+                EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard_insert ON %s', guarded);
+                EXECUTE format('CREATE TRIGGER threadline_guard_insert BEFORE INSERT ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.threadline_guard_insert_v1(%L)', guarded, owner);
+            END IF;
+            CONTINUE;
+        END IF;
+        FOREACH command IN ARRAY ARRAY['select', 'update', 'delete'] LOOP
+            IF NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = guarded AND polname = 'threadline_' || command) THEN
+                EXECUTE format('CREATE POLICY threadline_%1$s ON %2$s FOR %1$s USING (true)', command, guarded);
+            END IF;
+        END LOOP;
+        IF NOT (SELECT c.relrowsecurity FROM pg_class c WHERE c.oid = guarded) THEN
+            EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', guarded);
+        END IF;
+    END LOOP;
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'public.audit_tables'::regclass AND tgname = 'threadline_guard') THEN
+        CREATE TRIGGER threadline_guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.audit_tables
+            FOR EACH STATEMENT EXECUTE FUNCTION public.threadline_guard_v1();
+    END IF;
+END $$;
+
+-- The rights on a log, as they are documented: its owner has all of them, threadline_reader may read, threadline_retention
+-- may delete, threadline_recorder may record actions, and nobody else has any, whatever default privileges or an earlier
+-- GRANT say. An application needs none to be captured. Of roles that don't exist, the owner has the rights.
+CREATE OR REPLACE FUNCTION public.threadline_rights_v1() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    held pg_catalog.record;
+BEGIN
+    FOR held IN
+        WITH relation AS (
+            SELECT c.oid, c.relkind, c.relname::text AS name, c.relowner AS owner, c.relacl AS acl
+            FROM pg_class c
+            WHERE c.oid IN (SELECT t.relation FROM public.threadline_log_tables_v1() t
+                UNION ALL SELECT unnest(ARRAY['public.audit_changes_id_seq', pg_get_serial_sequence('public.audit_tables', 'id')]::regclass[]))),
+        object AS (
+            SELECT CASE r.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind, r.oid::regclass::text AS name, r.owner, a.grantee, a.is_grantable,
+                CASE WHEN r.relkind = 'S' THEN NULL WHEN a.privilege_type = 'SELECT' THEN '{threadline_reader,threadline_retention}'::text[]
+                    WHEN a.privilege_type = 'DELETE' AND r.name <> 'audit_tables' THEN '{threadline_retention}' END AS meant_for
+            FROM relation r, aclexplode(r.acl) a
+            UNION ALL
+            -- Revoking a right on a table revokes it on its columns.
+            SELECT 'TABLE', r.oid::regclass::text, r.owner, a.grantee, true, NULL
+            FROM relation r JOIN pg_attribute t ON t.attrelid = r.oid, aclexplode(t.attacl) a
+            UNION ALL
+            SELECT 'ROUTINE', p.oid::regprocedure::text, p.proowner, a.grantee, a.is_grantable, public.threadline_meant_for_v1(p.oid)
+            FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+            WHERE p.pronamespace = 'public'::regnamespace AND left(p.proname, 11) = 'threadline_')
+        SELECT DISTINCT o.kind, o.name, CASE o.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(o.grantee)) END AS grantee
+        FROM object o
+        WHERE o.grantee <> o.owner AND (o.is_grantable OR pg_get_userbyid(o.grantee)::text <> ALL (coalesce(o.meant_for, '{}')))
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s %s FROM %s CASCADE', held.kind, held.name, held.grantee);
+    END LOOP;
+
+    FOR held IN
+        SELECT g.privileges || ' ON ' || g.target AS granted, quote_ident(r.rolname) AS role
+        FROM (
+            SELECT r.role, CASE WHEN r.role = 'threadline_reader' OR t.relation = 'public.audit_tables'::regclass THEN 'SELECT' ELSE 'SELECT, DELETE' END AS privileges,
+                t.relation::text AS target
+            FROM unnest(ARRAY['threadline_reader', 'threadline_retention']) r(role), public.threadline_log_tables_v1() t WHERE t.level = 0
+            UNION ALL
+            SELECT m.role, 'EXECUTE', 'FUNCTION ' || p.oid::regprocedure::text
+            FROM pg_proc p, unnest(public.threadline_meant_for_v1(p.oid)) m(role)
+            WHERE p.pronamespace = 'public'::regnamespace AND left(p.proname, 11) = 'threadline_'
+        ) g JOIN pg_roles r ON r.rolname = g.role
+    LOOP
+        EXECUTE format('GRANT %s TO %s', held.granted, held.role);
     END LOOP;
 END $$;
 
-SELECT public.threadline_protect_v1();
+-- Who besides the owner may call a function of the log. Readers: what neither writes nor runs with more rights than its
+-- caller, which is what STABLE and IMMUTABLE say of ours, and the few that say otherwise because they run SQL that is made at
+-- run time or lock rows of the caller's. Recorders: what an application calls.
+CREATE OR REPLACE FUNCTION public.threadline_meant_for_v1(routine oid) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT array_remove(ARRAY[
+        CASE WHEN NOT p.prosecdef AND p.prorettype <> 'trigger'::regtype AND (p.provolatile <> 'v'
+            OR p.proname = ANY ('{threadline_live,threadline_revert,threadline_image_v1,threadline_texts_v1}')) THEN 'threadline_reader' END,
+        CASE WHEN p.proname = ANY ('{threadline_record_action_v1,threadline_transaction_v1,threadline_transaction_id_v1}') THEN 'threadline_recorder' END], NULL)
+    FROM pg_proc p WHERE p.oid = routine
+$$;
+
+-- Hands the log to a role, with the schema that it is in if that is its own, and puts rights and guards right. Run it as a
+-- member of that role, after a restore or to change the owner:
+--
+--   SELECT threadline_protect_v1('threadline_owner');
+CREATE OR REPLACE FUNCTION public.threadline_protect_v1(log_owner text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    owner CONSTANT pg_catalog.oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = log_owner);
+    place pg_catalog.record;
+    object pg_catalog.record;
+BEGIN
+    IF owner IS NULL THEN
+        RAISE EXCEPTION 'threadline: role % does not exist', log_owner USING ERRCODE = 'undefined_object';
+    END IF;
+    SELECT n.oid, quote_ident(n.nspname) AS name, n.nspowner, r.rolsuper INTO place
+    FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner WHERE n.oid = 'public'::regnamespace;
+    -- 2200 is the schema that every database begins with, which belongs to the database and not to the log.
+    IF place.oid <> 2200 AND place.nspowner <> owner AND pg_has_role(current_user, place.nspowner, 'USAGE')
+        AND has_database_privilege(current_database(), 'CREATE')
+    THEN
+        EXECUTE format('ALTER SCHEMA %s OWNER TO %I', place.name, log_owner);
+    END IF;
+    IF NOT has_schema_privilege(owner, place.oid, 'USAGE') OR NOT has_schema_privilege(owner, place.oid, 'CREATE') THEN
+        EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %s TO %I', place.name, log_owner);
+    END IF;
+    -- Without the right to grant it, GRANT only warns. Nothing can be given to a role that may not create it there.
+    IF NOT has_schema_privilege(owner, place.oid, 'CREATE') THEN
+        RAISE EXCEPTION E'threadline: role % is to own the log and may not create objects in schema %\nLet the owner of the schema run: GRANT USAGE, CREATE ON SCHEMA % TO %;',
+            log_owner, place.name, place.name, quote_ident(log_owner) USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    FOR object IN
+        SELECT 'TABLE' AS kind, t.relation::text AS name FROM public.threadline_log_tables_v1() t JOIN pg_class c ON c.oid = t.relation
+        WHERE c.relowner <> owner
+        UNION ALL
+        SELECT 'ROUTINE', p.oid::regprocedure::text FROM pg_proc p
+        WHERE p.proowner <> owner AND p.pronamespace = place.oid AND left(p.proname, 11) = 'threadline_'
+    LOOP
+        EXECUTE format('ALTER %s %s OWNER TO %I', object.kind, object.name, log_owner);
+    END LOOP;
+    PERFORM public.threadline_guard_tables_v1();
+    PERFORM public.threadline_rights_v1();
+    PERFORM public.threadline_check_place_v1(ARRAY[owner]);
+END $$;
+
+-- The same for the log as it is; while it is being installed, for the role that `threadline install --owner` names. Run it
+-- again after adding a partition to a table of the log.
+CREATE OR REPLACE FUNCTION public.threadline_protect_v1() RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT public.threadline_protect_v1(coalesce(nullif(current_setting('threadline.log_owner', true), ''), pg_get_userbyid(c.relowner)::text))
+    FROM pg_class c WHERE c.oid = 'public.audit_changes'::regclass
+$$;
 
 -- Capture is off for this transaction (SET LOCAL threadline.capture = 'off'): only members of threadline_bypass may do that,
 -- whatever role they act as. The gap is noted, and by whom; the table has no horizon until its next baseline.
@@ -1498,7 +1781,10 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION
+    public.threadline_guard_tables_v1(),
+    public.threadline_rights_v1(),
     public.threadline_protect_v1(),
+    public.threadline_protect_v1(text),
     public.threadline_bypass_v1(integer, text, text),
     public.threadline_end_gap_v1()
 FROM PUBLIC;
@@ -1534,10 +1820,10 @@ SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
 SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
 AS $$
 DECLARE
-    columns text[];
-    field record;
-    value text;
-    pk jsonb := '{}';
+    columns pg_catalog.text[];
+    field pg_catalog.record;
+    value pg_catalog.text;
+    pk pg_catalog.jsonb := '{}';
 BEGIN
     SELECT t.key_columns INTO columns FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
     IF ARRAY(SELECT jsonb_object_keys(key) k ORDER BY k) IS DISTINCT FROM ARRAY(SELECT k FROM unnest(columns) k ORDER BY k) THEN
@@ -1564,8 +1850,8 @@ CREATE OR REPLACE FUNCTION public.threadline_keys(relation_id integer, pk jsonb)
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    keys jsonb[] := ARRAY[pk];
-    renamed record;
+    keys pg_catalog.jsonb[] := ARRAY[pk];
+    renamed pg_catalog.record;
 BEGIN
     FOR renamed IN
         SELECT f.key AS name, n.value AS former_name
@@ -1604,7 +1890,7 @@ LANGUAGE plpgsql STABLE ROWS 10
 AS $$
 DECLARE
     relation_id CONSTANT integer := public.threadline_table(relation);
-    keys CONSTANT jsonb[] := public.threadline_keys(relation_id, public.threadline_key(relation, key));
+    keys CONSTANT pg_catalog.jsonb[] := public.threadline_keys(relation_id, public.threadline_key(relation, key));
 BEGIN
     RETURN QUERY SELECT c.* FROM unnest(keys[2:]) k CROSS JOIN LATERAL (
         SELECT h.* FROM public.audit_changes h
@@ -1682,9 +1968,9 @@ LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     audited public.audit_tables;
-    keys jsonb[];
-    next_op text;
-    next_at timestamptz;
+    keys pg_catalog.jsonb[];
+    next_op pg_catalog.text;
+    next_at pg_catalog.timestamptz;
 BEGIN
     SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
     keys := public.threadline_keys(audited.id, public.threadline_key(relation, key));
@@ -1759,8 +2045,8 @@ SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601' SET lc
 SET xmloption = 'content' SET array_nulls = 'on'
 AS $$
 DECLARE
-    image jsonb := data;
-    name text;
+    image pg_catalog.jsonb := data;
+    name pg_catalog.text;
 BEGIN
     redacted := '{}';
     omitted := '{}';
@@ -1825,10 +2111,10 @@ CREATE OR REPLACE FUNCTION public.threadline_images(recipe jsonb, lines text) RE
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
-    given CONSTANT jsonb := coalesce(recipe -> 'added', '{}') || coalesce(recipe -> 'fill', '{}');
-    named text := lines;
-    renamed text;
-    hidden text;
+    given CONSTANT pg_catalog.jsonb := coalesce(recipe -> 'added', '{}') || coalesce(recipe -> 'fill', '{}');
+    named pg_catalog.text := lines;
+    renamed pg_catalog.text;
+    hidden pg_catalog.text;
 BEGIN
     SELECT string_agg(format('CASE WHEN c.data ? %1$L THEN ''{}'' %2$s ELSE ''{}'' END', f.key, (
             SELECT string_agg(format('WHEN c.data ? %1$L THEN jsonb_build_object(%2$L, c.data -> %1$L)', n.name, f.key), ' ' ORDER BY n.place)
@@ -1871,9 +2157,9 @@ CREATE OR REPLACE FUNCTION public.threadline_known_at(relation regclass, moment 
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    entry record;
+    entry pg_catalog.record;
     audited public.audit_tables;
-    gap tstzrange;
+    gap pg_catalog.tstzrange;
 BEGIN
     SELECT c.relkind, c.relispartition, pg_partition_root(c.oid) AS root, t.id INTO entry
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -1913,8 +2199,8 @@ CREATE OR REPLACE FUNCTION public.threadline_row(base anyelement, relation regcl
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    decoded record;
-    lacking text;
+    decoded pg_catalog.record;
+    lacking pg_catalog.text;
 BEGIN
     SELECT d.row_image, d.problem, d.absent INTO decoded FROM public.threadline_decode(base, recipe, data) d;
     IF decoded.problem IS NOT NULL THEN
@@ -1937,13 +2223,13 @@ CREATE OR REPLACE FUNCTION public.threadline_row_query(relation regclass, audite
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    row_type CONSTANT text := format('NULL::%I.%I', audited.table_schema, audited.table_name);
-    recipe CONSTANT jsonb := public.threadline_recipe(relation, fill);
-    lines CONSTANT text := format('SELECT c.id, %s AS data FROM (%s) n JOIN public.audit_changes c ON c.id = n.id WHERE c.op IN (''insert'', ''update'', ''baseline'') OFFSET 0',
+    row_type CONSTANT pg_catalog.text := format('NULL::%I.%I', audited.table_schema, audited.table_name);
+    recipe CONSTANT pg_catalog.jsonb := public.threadline_recipe(relation, fill);
+    lines CONSTANT pg_catalog.text := format('SELECT c.id, %s AS data FROM (%s) n JOIN public.audit_changes c ON c.id = n.id WHERE c.op IN (''insert'', ''update'', ''baseline'') OFFSET 0',
         CASE WHEN audited.on_change = '{}' THEN 'c.data_after'
             ELSE format('CASE WHEN c.op <> ''update'' OR c.data_after ?& %L::text[] THEN c.data_after ELSE public.threadline_whole(c) END', audited.on_change) END,
         ids);
-    lacking CONSTANT text := (
+    lacking CONSTANT pg_catalog.text := (
         SELECT string_agg(format(' OR c.image ->> %L IS NULL', r), '')
         FROM jsonb_object_keys(recipe -> 'redacted') r
         WHERE r = ANY (asked) AND recipe -> 'nothing' ? r
@@ -1973,18 +2259,18 @@ LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     audited CONSTANT public.audit_tables := public.threadline_known_at(relation, moment);
-    late CONSTANT uuid[] := public.threadline_late(moment);
+    late CONSTANT pg_catalog.uuid[] := public.threadline_late(moment);
     few CONSTANT bigint := 100 + public.threadline_size(relation) / 10;
     -- A subquery, because long arrays are hashed only since PostgreSQL 15.
-    counted text := format('c.table_id = %s AND c.captured_at <= %L%s', audited.id, moment, CASE WHEN late <> '{}'
+    counted pg_catalog.text := format('c.table_id = %s AND c.captured_at <= %L%s', audited.id, moment, CASE WHEN late <> '{}'
         THEN format(' AND c.transaction_id NOT IN (SELECT unnest(%L::uuid[]))', late) ELSE '' END);
-    changed CONSTANT text := format('SELECT c.table_pk FROM public.audit_changes c WHERE c.table_id = %1$s AND c.captured_at > %2$L
+    changed CONSTANT pg_catalog.text := format('SELECT c.table_pk FROM public.audit_changes c WHERE c.table_id = %1$s AND c.captured_at > %2$L
         UNION ALL SELECT c.table_pk FROM public.audit_changes c WHERE c.table_id = %1$s AND c.transaction_id = ANY (%3$L)', audited.id, moment, late);
     truncated bigint;
     changes bigint;
-    live_key text;
-    logged_key text;
-    live_columns text;
+    live_key pg_catalog.text;
+    logged_key pg_catalog.text;
+    live_columns pg_catalog.text;
 BEGIN
     EXECUTE format('SELECT max(c.id) FROM public.audit_changes c WHERE %s AND c.key_hash = hashtextextended(''{}'', 0) AND c.op = ''truncate''', counted)
         INTO truncated;
@@ -2053,7 +2339,7 @@ CREATE OR REPLACE FUNCTION public.threadline_at(moment timestamptz, functions te
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    reader regprocedure;
+    reader pg_catalog.regprocedure;
 BEGIN
     SELECT p.oid INTO reader
     FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
@@ -2077,7 +2363,7 @@ AS $$
 DECLARE
     -- What began after the snapshot isn't visible to it.
     repeatable CONSTANT boolean := current_setting('transaction_isolation') IN ('repeatable read', 'serializable');
-    later CONSTANT xid8 := (
+    later CONSTANT pg_catalog.xid8 := (
         SELECT min(t.txid::text::numeric)::text::xid8 FROM (
             SELECT t.txid FROM public.audit_transactions t
             WHERE t.id >= encode(timestamptz_send(greatest(moment, '2000-01-01Z') + interval '1 microsecond') || '\x0000000000000000'::bytea, 'hex')::uuid
@@ -2142,7 +2428,7 @@ RETURNS TABLE (table_id integer, keys jsonb[], key_hash bigint, table_pk jsonb)
 LANGUAGE plpgsql STABLE ROWS 2
 AS $$
 DECLARE
-    audited record;
+    audited pg_catalog.record;
 BEGIN
     FOR audited IN
         SELECT t.id, to_regclass(format('%I.%I', t.table_schema, t.table_name)) AS relation FROM public.audit_tables t
@@ -2167,7 +2453,7 @@ LANGUAGE plpgsql STABLE
 SET enable_sort = off SET enable_incremental_sort = off SET jit = off
 AS $$
 DECLARE
-    is_actor CONSTANT text := format('t.actor_ref ->> ''type'' = $1 AND t.actor_ref ->> ''id'' %s',
+    is_actor CONSTANT pg_catalog.text := format('t.actor_ref ->> ''type'' = $1 AND t.actor_ref ->> ''id'' %s',
         CASE WHEN actor_id IS NULL THEN 'IS NULL' ELSE '= $2' END);
     few bigint := 1000;
     many boolean;
@@ -2260,7 +2546,7 @@ CREATE OR REPLACE FUNCTION public.threadline_without_scope_v1(wanted_schema text
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    secured text;
+    secured pg_catalog.text;
 BEGIN
     IF public.threadline_scope_required_v1() THEN
         RAISE EXCEPTION 'threadline: this read needs a scope, and has none'
@@ -2301,7 +2587,7 @@ CREATE OR REPLACE FUNCTION public.threadline_moment_without_scope_v1(relations r
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    secured regclass;
+    secured pg_catalog.regclass;
 BEGIN
     IF public.threadline_scope_required_v1() THEN
         RAISE EXCEPTION E'threadline: this query as of a moment reads the history of % and has no scope, for which the setting threadline.require_scope asks\nFilter the query by what may be seen, and say so: .unscoped().',
@@ -2370,8 +2656,8 @@ SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
 AS $$
 DECLARE
     audited public.audit_tables;
-    type text;
-    printed jsonb;
+    type pg_catalog.text;
+    printed pg_catalog.jsonb;
 BEGIN
     SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
     SELECT format_type(a.atttypid, a.atttypmod) INTO type FROM pg_catalog.pg_attribute a
@@ -2431,8 +2717,8 @@ SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
 SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C' SET row_security = off
 AS $$
 DECLARE
-    relation CONSTANT regclass := format('%I.%I', audited.table_schema, audited.table_name);
-    image jsonb;
+    relation CONSTANT pg_catalog.regclass := format('%I.%I', audited.table_schema, audited.table_name);
+    image pg_catalog.jsonb;
 BEGIN
     EXECUTE format('SELECT public.threadline_image_v1(t.*, $2) FROM %1$s t, public.threadline_record_of(NULL::%1$s, $1) k WHERE %2$s %3$s',
         relation, public.threadline_same_key_v1(audited.key_columns), CASE WHEN locked THEN 'FOR UPDATE OF t' END)
@@ -2530,10 +2816,10 @@ SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
 SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C' SET row_security = off
 AS $$
 DECLARE
-    relation CONSTANT regclass := format('%I.%I', audited.table_schema, audited.table_name);
-    holder_key CONSTANT text := (SELECT string_agg(format('%1$L, to_jsonb(t.%1$I) #>> ''{}''', k), ', ') FROM unnest(audited.key_columns) k);
-    candidate record;
-    holder jsonb;
+    relation CONSTANT pg_catalog.regclass := format('%I.%I', audited.table_schema, audited.table_name);
+    holder_key CONSTANT pg_catalog.text := (SELECT string_agg(format('%1$L, to_jsonb(t.%1$I) #>> ''{}''', k), ', ') FROM unnest(audited.key_columns) k);
+    candidate pg_catalog.record;
+    holder pg_catalog.jsonb;
     missing boolean;
 BEGIN
     taken := '[]';
@@ -2576,8 +2862,8 @@ CREATE OR REPLACE FUNCTION public.threadline_restorable(relation regclass, befor
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    restorable jsonb := before;
-    name text;
+    restorable pg_catalog.jsonb := before;
+    name pg_catalog.text;
     is_jsonb boolean;
 BEGIN
     FOR name IN
@@ -2623,10 +2909,10 @@ SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
 SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C' SET row_security = off
 AS $$
 DECLARE
-    relation CONSTANT regclass := format('%I.%I', audited.table_schema, audited.table_name);
-    reference record;
-    keys jsonb;
-    found jsonb := '[]';
+    relation CONSTANT pg_catalog.regclass := format('%I.%I', audited.table_schema, audited.table_name);
+    reference pg_catalog.record;
+    keys pg_catalog.jsonb;
+    found pg_catalog.jsonb := '[]';
 BEGIN
     FOR reference IN
         SELECT f.*, t.id AS table_id, t.key_columns FROM public.threadline_foreign_keys_v1() f
@@ -2654,16 +2940,16 @@ CREATE OR REPLACE FUNCTION public.threadline_revert(tx uuid, single bigint, lock
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    net record;
-    relation regclass;
-    live jsonb;
-    since text[];
-    target jsonb;
-    changed text[];
-    taken jsonb;
-    orphaned jsonb;
-    referring jsonb;
-    undone json[] := '{}';
+    net pg_catalog.record;
+    relation pg_catalog.regclass;
+    live pg_catalog.jsonb;
+    since pg_catalog.text[];
+    target pg_catalog.jsonb;
+    changed pg_catalog.text[];
+    taken pg_catalog.jsonb;
+    orphaned pg_catalog.jsonb;
+    referring pg_catalog.jsonb;
+    undone pg_catalog.json[] := '{}';
     involved integer[] := '{}';
 BEGIN
     FOR net IN SELECT * FROM public.threadline_net(tx, single, shown) LOOP
@@ -2778,10 +3064,5 @@ AS $$
             WHERE (f ->> 'child')::integer IN (SELECT k.table_id FROM kept k) AND (f ->> 'parent')::integer IN (SELECT k.table_id FROM kept k)))
 $$;
 
-DO $$
-BEGIN
-    -- They make images of rows that the caller may read anyway.
-    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'threadline_reader') THEN
-        GRANT EXECUTE ON FUNCTION public.threadline_image_v1(anyelement, jsonb), public.threadline_texts_v1(anyelement, text[]) TO threadline_reader;
-    END IF;
-END $$;
+-- Everything is there: its owner, its rights and its guards, as they are documented.
+SELECT public.threadline_protect_v1();
