@@ -308,7 +308,11 @@ fn a_schema_of_the_log_belongs_to_its_owner() {
     );
     execute(
         &mut db.superuser(),
-        &format!("REVOKE {} FROM {}", migrator.log_owner(), migrator.name()),
+        &format!(
+            "REVOKE {} FROM {} CASCADE",
+            migrator.log_owner(),
+            migrator.name()
+        ),
     );
     for attack in [
         "DROP TABLE audit.audit_commits",
