@@ -4,6 +4,85 @@
 -- Behind a migration that waits for the log, every writer of an audited table waits too.
 SET LOCAL lock_timeout = '2s';
 
+-- Refuses a schema that is no safe place for the log. Functions of the log run as its owner and call each other by name, so
+-- whoever may create objects beside them can plant a better match for a call; and whoever owns one of the objects can
+-- replace it. `accepted` are the roles that may own the log's objects, besides superusers. Called before anything is
+-- created, after everything is, and whenever a table is captured.
+CREATE OR REPLACE FUNCTION public.threadline_check_place_v1(accepted oid[]) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    place pg_catalog.record;
+    alien pg_catalog.record;
+    strangers pg_catalog.text;
+BEGIN
+    SELECT n.oid, quote_ident(n.nspname) AS name, n.nspowner, quote_ident(pg_get_userbyid(n.nspowner)) AS owner, n.nspacl INTO place
+    FROM pg_namespace n WHERE n.oid = 'public'::regnamespace;
+
+    -- A superuser, or a member of an owner, may do so anyway.
+    SELECT string_agg(DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END, ', ') INTO strangers
+    FROM aclexplode(place.nspacl) a
+    WHERE a.privilege_type = 'CREATE' AND NOT (a.grantee <> 0 AND (
+        a.grantee = place.nspowner OR a.grantee = ANY (accepted) OR pg_has_role(a.grantee, place.nspowner, 'MEMBER')
+        OR EXISTS (SELECT FROM unnest(accepted) o WHERE pg_has_role(a.grantee, o, 'MEMBER'))));
+    IF strangers IS NOT NULL THEN
+        -- The message has the ways out, because Diesel drops hints.
+        RAISE EXCEPTION E'threadline: % may create objects in schema %, the place of the audit log\nWhat they create there could run as the owner of the log. One of these helps:\n- let %, the owner of the schema, run: REVOKE CREATE ON SCHEMA % FROM %;%\n%- install into a schema of its own: threadline install --schema audit',
+            strangers, place.name, place.owner, place.name, strangers,
+            CASE WHEN NOT pg_has_role(current_user, place.nspowner, 'USAGE') AND NOT EXISTS (
+                SELECT FROM aclexplode(place.nspacl) a WHERE a.privilege_type = 'CREATE' AND a.grantee <> 0 AND pg_has_role(current_user, a.grantee, 'USAGE'))
+                THEN format(' GRANT CREATE ON SCHEMA %s TO %I;', place.name, current_user) ELSE '' END,
+            CASE WHEN strangers LIKE '%PUBLIC%' THEN E'- write that REVOKE into the migration: threadline install --revoke-create\n' ELSE '' END
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+
+    SELECT o.kind, o.name, quote_ident(pg_get_userbyid(o.owner)) AS owner INTO alien
+    FROM (
+        -- The owner of a schema may drop what is in it. 2200 is the oid of the schema that every database begins with: it
+        -- belongs to the owner of the database, or to a superuser.
+        SELECT 1 AS place, 'SCHEMA' AS kind, place.name, place.nspowner AS owner
+        WHERE place.oid <> 2200 AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = ANY (accepted) AND NOT r.rolsuper AND pg_has_role(r.oid, place.nspowner, 'USAGE'))
+        UNION ALL
+        SELECT 2, CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass::text, c.relowner
+        FROM pg_class c WHERE c.relnamespace = place.oid
+            AND c.relname IN ('audit_tables', 'audit_transactions', 'audit_changes', 'audit_actions', 'audit_commits', 'audit_changes_id_seq')
+        UNION ALL
+        SELECT 3, 'ROUTINE', p.oid::regprocedure::text, p.proowner FROM pg_proc p WHERE p.pronamespace = place.oid AND left(p.proname, 11) = 'threadline_'
+    ) o
+    WHERE o.owner <> ALL (accepted) AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = o.owner AND r.rolsuper)
+    ORDER BY o.place, o.name LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION E'threadline: % % belongs to %, and not to the owner of the audit log\nIf it is not of the log, remove it: DROP % %;\nIf it is, let a superuser run: ALTER % % OWNER TO %;\nor install as %, or with threadline install --owner %',
+            lower(alien.kind), alien.name, alien.owner, alien.kind, alien.name, alien.kind, alien.name, quote_ident(pg_get_userbyid(accepted[1])), alien.owner, alien.owner
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+
+    -- The right to create a trigger is part of GRANT ALL, and triggers of a table run as whoever writes to it.
+    SELECT t.tgname AS name, t.tgrelid::regclass AS target, quote_ident(pg_get_userbyid(p.proowner)) AS owner INTO alien
+    FROM unnest(ARRAY['audit_tables', 'audit_transactions', 'audit_changes', 'audit_actions', 'audit_commits']) l(name)
+    JOIN pg_class c ON c.relnamespace = place.oid AND c.relname = l.name
+    CROSS JOIN LATERAL (SELECT c.oid UNION SELECT r.relid FROM pg_partition_tree(c.oid) r) r(oid)
+    JOIN pg_trigger t ON t.tgrelid = r.oid AND NOT t.tgisinternal
+    JOIN pg_proc p ON p.oid = t.tgfoid
+    WHERE p.proowner <> ALL (accepted) AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = p.proowner AND r.rolsuper)
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION E'threadline: trigger % of % runs code of % as the owner of the audit log\nRemove it: DROP TRIGGER % ON %;',
+            alien.name, alien.target, alien.owner, quote_ident(alien.name), alien.target
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+END $$;
+
+-- Before anything is created: CREATE OR REPLACE and IF NOT EXISTS would leave what is there to whoever owns it. Accepted are
+-- the role that `threadline install --owner` names, the installing role, and an owner of an existing log as whom it may act.
+-- A superuser may act as everybody, which tells nothing about who made the log.
+SELECT public.threadline_check_place_v1(array_remove(ARRAY[
+    (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = current_setting('threadline.log_owner', true)),
+    (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = current_user),
+    (SELECT c.relowner FROM pg_catalog.pg_class c, pg_catalog.pg_roles r
+     WHERE c.relnamespace = 'public'::regnamespace AND c.relname = 'audit_changes'
+       AND r.rolname = current_user AND NOT r.rolsuper AND pg_catalog.pg_has_role(r.oid, c.relowner, 'USAGE'))], NULL));
+
 CREATE TABLE IF NOT EXISTS public.audit_tables (
     id integer GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
     table_schema text NOT NULL,
@@ -129,7 +208,7 @@ DO $$
 DECLARE
     wanted pg_catalog.text;
 BEGIN
-    FOREACH wanted IN ARRAY ARRAY['threadline_reader', 'threadline_retention', 'threadline_bypass'] LOOP
+    FOREACH wanted IN ARRAY ARRAY['threadline_reader', 'threadline_retention', 'threadline_bypass', 'threadline_recorder'] LOOP
         BEGIN
             IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted) THEN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
@@ -141,16 +220,4 @@ BEGIN
                 NULL; -- another database of the cluster was faster
         END;
     END LOOP;
-    REVOKE ALL ON public.audit_tables, public.audit_transactions, public.audit_changes, public.audit_actions,
-        public.audit_commits FROM PUBLIC;
-    REVOKE ALL ON SEQUENCE public.audit_changes_id_seq FROM PUBLIC;
-    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'threadline_reader') THEN
-        GRANT SELECT ON public.audit_tables, public.audit_transactions, public.audit_changes, public.audit_actions,
-            public.audit_commits TO threadline_reader;
-    END IF;
-    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'threadline_retention') THEN
-        GRANT SELECT ON public.audit_tables TO threadline_retention;
-        GRANT SELECT, DELETE ON public.audit_transactions, public.audit_changes, public.audit_actions,
-            public.audit_commits TO threadline_retention;
-    END IF;
 END $$;

@@ -63,6 +63,48 @@ AS $$
       AND t.tgname ~ '^[!~]threadline' AND t.tgparentid = 0 AND p.pronamespace = 'public'::regnamespace
 $$;
 
+-- Makes sure that the owner of the log can read a table, all of it: capture reads a row again when something wrote in the
+-- middle of a statement, and where it can't, it fails the write of an application that knows nothing of this.
+CREATE OR REPLACE FUNCTION public.threadline_check_readable_v1(relation regclass, log_owner oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    audited pg_catalog.record;
+    reader CONSTANT pg_catalog.text := quote_ident(pg_get_userbyid(log_owner));
+    step pg_catalog.record;
+BEGIN
+    SELECT n.oid AS schema_id, quote_ident(n.nspname) AS schema, n.nspowner, c.relowner, quote_ident(pg_get_userbyid(c.relowner)) AS owner,
+        c.relrowsecurity, c.relforcerowsecurity INTO audited
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
+    FOR step IN
+        SELECT * FROM (VALUES
+            ('USAGE', format('GRANT USAGE ON SCHEMA %s TO %s', audited.schema, reader), 'look into schema ' || audited.schema, 'schema', audited.nspowner),
+            ('SELECT', format('GRANT SELECT ON %s TO %s', relation, reader), 'read table ' || relation, 'table', audited.relowner)
+        ) s(privilege, remedy, deed, kind, granter)
+    LOOP
+        CONTINUE WHEN CASE step.privilege WHEN 'USAGE' THEN has_schema_privilege(log_owner, audited.schema_id, 'USAGE') ELSE has_table_privilege(log_owner, relation, 'SELECT') END;
+        BEGIN
+            EXECUTE step.remedy;
+        EXCEPTION WHEN insufficient_privilege THEN
+            NULL; -- said below; with some right on it but not that of granting, GRANT only warns
+        END;
+        IF NOT (CASE step.privilege WHEN 'USAGE' THEN has_schema_privilege(log_owner, audited.schema_id, 'USAGE') ELSE has_table_privilege(log_owner, relation, 'SELECT') END) THEN
+            RAISE EXCEPTION 'threadline: role %, which owns the log, may not %', reader, step.deed
+                USING ERRCODE = 'insufficient_privilege',
+                      HINT = format('Let the owner of the %s run: %s;', step.kind, step.remedy);
+        END IF;
+    END LOOP;
+    IF audited.relrowsecurity AND NOT EXISTS (
+        SELECT FROM pg_roles r WHERE r.oid = log_owner
+            AND (r.rolsuper OR r.rolbypassrls OR pg_has_role(r.oid, audited.relowner, 'USAGE') AND NOT audited.relforcerowsecurity))
+    THEN
+        RAISE EXCEPTION 'threadline: row level security hides rows of table % from role %, which owns the log', relation, reader
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('Capture has to read rows again, and would fail writes. Let a superuser run: ALTER ROLE %s BYPASSRLS;%s', reader,
+                      CASE WHEN NOT audited.relforcerowsecurity THEN format(' or make it a member of the owner of the table: GRANT %s TO %s;', audited.owner, reader) ELSE '' END);
+    END IF;
+END $$;
+
 -- Captures a table, or brings a captured one to a new policy. Called by generated migrations, as the table's owner.
 -- Either all of it happens or none.
 CREATE OR REPLACE FUNCTION public.threadline_capture_v1(
@@ -87,7 +129,7 @@ DECLARE
     function_name pg_catalog.text;
     changes_triggers boolean;
     wanted pg_catalog.record;
-    log_owner pg_catalog.name;
+    log_owner pg_catalog.oid;
     holder pg_catalog.regclass;
     populated boolean;
     refusal pg_catalog.text;
@@ -109,6 +151,8 @@ BEGIN
     ELSIF relation = ANY (ARRAY['public.audit_tables', 'public.audit_transactions', 'public.audit_changes', 'public.audit_actions', 'public.audit_commits']::regclass[]) THEN
         RAISE EXCEPTION 'threadline: % is part of the audit log and can''t be audited', target USING ERRCODE = 'wrong_object_type';
     END IF;
+    SELECT c.relowner INTO log_owner FROM pg_class c WHERE c.oid = 'public.audit_changes'::regclass;
+    PERFORM public.threadline_check_place_v1(ARRAY[log_owner]);
 
     SELECT substr(p.proname, length('threadline_capture_') + 1)::integer INTO attached
     FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
@@ -182,22 +226,18 @@ DECLARE
         EXECUTE format('CREATE TRIGGER %I %s EXECUTE FUNCTION public.%I()', wanted.name, format(wanted.definition, wanted.held_by::regclass), function_name);
     END LOOP;
 
-    SELECT pg_get_userbyid(c.relowner) INTO log_owner FROM pg_class c WHERE c.oid = 'public.audit_changes'::regclass;
-    IF log_owner <> (SELECT pg_get_userbyid(p.proowner) FROM pg_proc p WHERE p.oid = format('public.%I()', function_name)::regprocedure) THEN
-        EXECUTE format('ALTER FUNCTION public.%I() OWNER TO %I', function_name, log_owner);
-        -- The owner of the log reads a row again when nested triggers overtook each other.
-        IF NOT has_schema_privilege(log_owner, catalog.schema, 'USAGE') THEN
-            EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', catalog.schema, log_owner);
-        END IF;
-        -- Without the right to grant it, GRANT only warns.
-        IF NOT has_schema_privilege(log_owner, catalog.schema, 'USAGE') THEN
-            RAISE EXCEPTION 'threadline: role %, which owns the log, may not look into schema %', log_owner, catalog.schema
-                USING ERRCODE = 'insufficient_privilege',
-                      HINT = format('Let the owner of the schema run: GRANT USAGE ON SCHEMA %I TO %I;', catalog.schema, log_owner);
-        END IF;
-        EXECUTE format('GRANT SELECT ON %s TO %I', relation, log_owner);
+    IF log_owner <> (SELECT p.proowner FROM pg_proc p WHERE p.oid = format('public.%I()', function_name)::regprocedure) THEN
+        EXECUTE format('ALTER FUNCTION public.%I() OWNER TO %I', function_name, pg_get_userbyid(log_owner));
     END IF;
-    EXECUTE format('REVOKE ALL ON FUNCTION public.%I() FROM PUBLIC', function_name);
+    -- Default privileges may have given it to others, who could attach it to a table of their own.
+    FOR wanted IN
+        SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS name
+        FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+        WHERE p.oid = format('public.%I()', function_name)::regprocedure AND a.grantee <> p.proowner
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION public.%I() FROM %s CASCADE', function_name, wanted.name);
+    END LOOP;
+    PERFORM public.threadline_check_readable_v1(relation, log_owner);
 
     EXECUTE format('SELECT EXISTS (SELECT FROM %s)', relation) INTO populated;
     UPDATE public.audit_tables t SET
@@ -305,5 +345,6 @@ REVOKE ALL ON FUNCTION
     public.threadline_bound_body_v1(regclass, text[], text[], text[], text),
     public.threadline_capture_v1(regclass, text, text[], jsonb, text[], jsonb, text, text, text),
     public.threadline_release_v1(regclass, text, text),
-    public.threadline_detach(regclass)
+    public.threadline_detach(regclass),
+    public.threadline_check_readable_v1(regclass, oid)
 FROM PUBLIC;

@@ -439,10 +439,5 @@ AS $$
             WHERE (f ->> 'child')::integer IN (SELECT k.table_id FROM kept k) AND (f ->> 'parent')::integer IN (SELECT k.table_id FROM kept k)))
 $$;
 
-DO $$
-BEGIN
-    -- They make images of rows that the caller may read anyway.
-    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'threadline_reader') THEN
-        GRANT EXECUTE ON FUNCTION public.threadline_image_sql_v1(oid, jsonb, text, text[]) TO threadline_reader;
-    END IF;
-END $$;
+-- Everything is there: its owner, its rights and its guards, as they are documented.
+SELECT public.threadline_protect_v1();

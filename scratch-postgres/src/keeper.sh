@@ -35,6 +35,15 @@ make() {
 make </dev/null >"$log" 2>&1 || give_up 'the files of the cluster were not made:'
 : >"$log"
 
+# Before PostgreSQL 15 everyone may create objects in the schema public. 15 ended that, and a scratch cluster is like it.
+if [ "$(cat "$data/PG_VERSION")" -lt 15 ]; then
+    for database in template1 postgres; do
+        echo 'REVOKE CREATE ON SCHEMA public FROM PUBLIC' |
+            "$bin/postgres" --single -D "$data" -c fsync=off $database >"$log" 2>&1 || give_up 'REVOKE failed:'
+    done
+    : >"$log"
+fi
+
 # The status line of postmaster.pid is what `pg_ctl` itself waits for; a killed server leaves the file behind.
 is_ready() {
     [ "$(head -n 1 "$data/postmaster.pid" 2>/dev/null)" = $server ] && grep -q '^ready' "$data/postmaster.pid"

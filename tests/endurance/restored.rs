@@ -5,6 +5,7 @@ use std::thread;
 use diesel::prelude::*;
 use scratch_postgres::ScratchPostgres;
 use serde_json::json;
+use threadline::capture::{Identifier, Storage, base};
 use threadline_tests::log::{assert_newest_images_equal_table, assert_nothing_is_orphaned};
 use threadline_tests::{TestDb, cluster, execute, program, rows, run, skip, value};
 
@@ -86,6 +87,67 @@ fn c26_a_dump_in_a_younger_cluster_misattributes_nothing() {
     assert_eq!(value(&mut auditor, &order), true);
     assert_newest_images_equal_table(&younger, "items");
     assert_nothing_is_orphaned(&younger);
+}
+
+/// R21: what the owner of a database restores belongs to it, because the log's owner may not create in the schema before the
+/// grants at the end of a dump. One command puts owners, rights and guards right.
+#[test]
+fn c31_the_rights_on_a_restored_log_are_put_right() {
+    let _alone = alone();
+    if program("pg_dump").is_none() {
+        return skip("no pg_dump; it comes with PostgreSQL's client programs");
+    }
+    let postgres = cluster(ScratchPostgres::builder());
+    let db = TestDb::empty_on(&postgres);
+    execute(
+        &mut db.superuser(),
+        "CREATE ROLE restored_log; GRANT restored_log TO tl_owner",
+    );
+    let log_owner = Identifier::new("restored_log").unwrap();
+    let base = base::up_sql(&Storage::default(), Some(&log_owner));
+    execute(&mut db.owner(), &base);
+    db.audited(
+        "items",
+        "CREATE TABLE items (id bigint PRIMARY KEY, n bigint)",
+    );
+    execute(&mut db.app(), "INSERT INTO items VALUES (1, 1)");
+    let catalog = "SELECT c.oid::regclass::text AS name, relowner::regrole AS owner, (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's'::\"char\" ELSE 'r' END, relowner))) a) AS acl, relrowsecurity AS secured,
+                (SELECT array_agg(tgname || pg_get_triggerdef(t.oid) ORDER BY tgname) FROM pg_trigger t WHERE tgrelid = c.oid) AS guards,
+                (SELECT array_agg(polname || polcmd::text ORDER BY polname) FROM pg_policy WHERE polrelid = c.oid) AS policies
+            FROM pg_class c WHERE relname LIKE 'audit\\_%' AND relkind IN ('r', 'S')
+            UNION ALL SELECT oid::regprocedure::text, proowner::regrole, (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(coalesce(proacl, acldefault('f', proowner))) a), NULL, NULL, NULL FROM pg_proc WHERE proname LIKE 'threadline\\_%' ORDER BY name";
+    let before = rows(&mut db.superuser(), catalog);
+
+    let folder = tempfile::tempdir().unwrap();
+    let dump = folder.path().join("log.dump").display().to_string();
+    run(
+        "pg_dump",
+        &["--format=custom", "--file", &dump, &db.url("postgres")],
+    );
+    let restored = TestDb::empty_on(&postgres);
+    let into = restored.url("tl_owner");
+    let restore = program("pg_restore").expect("it comes with pg_dump");
+    let output = std::process::Command::new(restore)
+        .args(["--dbname", &into, &dump])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("permission denied"), "{said}");
+    let mut owner = restored.owner();
+    assert_ne!(rows(&mut owner, catalog), before);
+
+    // What a mistake may have given away meanwhile goes, too.
+    execute(
+        &mut owner,
+        "GRANT ALL ON audit_changes TO tl_app; GRANT EXECUTE ON FUNCTION threadline_seal_v1() TO PUBLIC;
+         ALTER TABLE audit_changes DISABLE ROW LEVEL SECURITY; DROP TRIGGER threadline_guard ON audit_commits",
+    );
+    execute(&mut owner, "SELECT threadline_protect_v1('restored_log')");
+    for (now, before) in rows(&mut owner, catalog).iter().zip(&before) {
+        assert_eq!(now, before);
+    }
+    execute(&mut restored.app(), "UPDATE items SET n = 2");
+    assert_newest_images_equal_table(&restored, "items");
 }
 
 /// Transactions of two changes each, every one by an actor of its own. Writers have rows of their own.

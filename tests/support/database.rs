@@ -38,8 +38,10 @@ pub fn cluster(builder: Builder) -> Arc<ScratchPostgres> {
         "CREATE ROLE threadline_reader",
         "CREATE ROLE threadline_retention",
         "CREATE ROLE threadline_bypass",
+        "CREATE ROLE threadline_recorder",
         "GRANT threadline_reader TO tl_auditor, tl_reverter",
         "GRANT threadline_bypass TO tl_operator",
+        "GRANT threadline_recorder TO tl_app",
         "GRANT tl_app TO tl_operator, tl_reverter",
         "CREATE DATABASE audited OWNER tl_owner",
     ] {
@@ -47,6 +49,7 @@ pub fn cluster(builder: Builder) -> Arc<ScratchPostgres> {
             .batch_execute(sql)
             .expect("a new cluster has none of these");
     }
+    own_public(&postgres, "audited", "tl_owner");
     let mut owner = connect(&postgres.url_as("tl_owner", "audited"));
     if std::env::var_os(mutation::VARIABLE).is_some() {
         let broken = mutation::installed(base::up_sql(&Storage::default(), None));
@@ -96,7 +99,9 @@ impl TestDb {
     /// A database without the audit schema on another [`cluster`].
     #[must_use]
     pub fn empty_on(postgres: &Arc<ScratchPostgres>) -> Self {
-        Self::from_template(postgres, "template0")
+        let db = Self::from_template(postgres, "template1");
+        db.own_public("tl_owner");
+        db
     }
 
     fn from_template(postgres: &Arc<ScratchPostgres>, template: &str) -> Self {
@@ -111,6 +116,11 @@ impl TestDb {
             postgres: Arc::clone(postgres),
             name,
         }
+    }
+
+    /// Gives a role the schema `public`, where that isn't the database owner's by itself.
+    pub fn own_public(&self, role: &str) {
+        own_public(&self.postgres, &self.name, role);
     }
 
     /// The cluster it is in.
@@ -176,7 +186,7 @@ impl TestDb {
                      EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON %I.%I TO tl_app', t.nspname, t.relname);
                    END LOOP; END $$;
                  GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO tl_app;
-                 REVOKE ALL ON SEQUENCE audit_changes_id_seq FROM tl_app",
+                 REVOKE ALL ON SEQUENCE audit_changes_id_seq, audit_tables_id_seq FROM tl_app",
             )
             .expect("the owner grants");
     }
@@ -207,6 +217,15 @@ impl TestDb {
             table,
             Definition::new("Model", &["id"]).store_changed_from(),
         );
+    }
+}
+
+/// Since PostgreSQL 15, `public` belongs to the owner of the database; before, to a superuser.
+fn own_public(postgres: &ScratchPostgres, database: &str, role: &str) {
+    if postgres.version() < 15 {
+        connect(&postgres.url(database))
+            .batch_execute(&format!("ALTER SCHEMA public OWNER TO {role}"))
+            .expect("a superuser gives the schema away");
     }
 }
 

@@ -53,7 +53,8 @@ impl Mutation {
 }
 
 /// SQL as this process is to install it.
-pub(crate) fn installed(sql: String) -> String {
+#[must_use]
+pub fn installed(sql: String) -> String {
     static ASKED: OnceLock<Option<Mutation>> = OnceLock::new();
     let asked = ASKED.get_or_init(|| {
         let name = env::var(VARIABLE).ok()?;

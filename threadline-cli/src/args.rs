@@ -34,6 +34,9 @@ pub(crate) struct InstallArguments {
     /// The NOLOGIN role that owns the audit log, so that the application doesn't
     #[arg(long, value_name = "ROLE")]
     pub(crate) owner: Option<String>,
+    /// Let the migration run REVOKE CREATE ON SCHEMA … FROM PUBLIC, which PostgreSQL 13 and 14 grant
+    #[arg(long)]
+    pub(crate) revoke_create: bool,
     #[command(flatten)]
     pub(crate) output: OutputArguments,
 }

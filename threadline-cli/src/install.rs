@@ -22,6 +22,7 @@ pub(crate) fn run(
     let directory = Directory::find(arguments.output.migration_dir.as_deref(), environment)?;
     let new = directory
         .read()?
+        .revoking_create(arguments.revoke_create)
         .install(storage.as_ref(), owner.as_ref(), environment.now)
         .map_err(|error| directory.error(error))?;
     let Some(new) = new else {
@@ -50,7 +51,10 @@ pub(crate) fn run(
     }
     write::write(&directory, std::slice::from_ref(&new), out)?;
     if new.change == Change::Install {
-        hints(&storage.unwrap_or_default(), out)?;
+        hints(&storage.clone().unwrap_or_default(), out)?;
+    }
+    if let Some(owner) = &owner {
+        leaves_open(&storage.unwrap_or_default(), owner, out)?;
     }
     writeln!(
         out,
@@ -80,6 +84,24 @@ fn hints(storage: &Storage, out: &mut dyn Write) -> Result<(), CliError> {
             out,
             "\nQueries find the audit tables through search_path; put their schema at its end:\n\n\
              ALTER ROLE … SET search_path = \"$user\", public, {};",
+            storage.schema()
+        )?;
+    }
+    Ok(())
+}
+
+/// What an owner of the log can't keep others from.
+fn leaves_open(storage: &Storage, owner: &Identifier, out: &mut dyn Write) -> Result<(), CliError> {
+    if *storage == Storage::default() {
+        writeln!(
+            out,
+            "\nThe tables and functions will belong to {owner}; the schema public can't: it belongs to the owner of the\n\
+             database, who may still drop them. With `--schema audit`, the schema belongs to {owner} too."
+        )?;
+    } else {
+        writeln!(
+            out,
+            "\nThe schema {} will belong to {owner}, with the tables and functions in it.",
             storage.schema()
         )?;
     }

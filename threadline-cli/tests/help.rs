@@ -29,6 +29,7 @@ fn help_is_on_the_output_and_no_failure() {
     Options:
           --schema <SCHEMA>  The schema that holds the audit tables [default: public]
           --owner <ROLE>     The NOLOGIN role that owns the audit log, so that the application doesn't
+          --revoke-create    Let the migration run REVOKE CREATE ON SCHEMA … FROM PUBLIC, which PostgreSQL 13 and 14 grant
       -h, --help             Print help
 
     Output:

@@ -46,6 +46,8 @@ fn another_schema_and_owner() {
 
     ALTER ROLE … SET search_path = "$user", public, "audit";
 
+    The schema "audit" will belong to "audit_owner", with the tables and functions in it.
+
     Next: `diesel migration run`, then `threadline generate`.
     "#);
     assert_snapshot!(app.header("2026-05-04-120000_threadline_install"), @"
@@ -55,6 +57,21 @@ fn another_schema_and_owner() {
     ");
     app.succeeds("install");
     assert_snapshot!(app.fails(1, "install --schema public"), @"error: migrations: `2026-05-04-120000_threadline_install` installs the audit tables in schema `audit`, not in `public`; leave `--schema` out, since moving an audit log is not a matter of a migration");
+}
+
+#[test]
+fn what_an_owner_leaves_open_is_said() {
+    let app = App::new();
+    let output = app.succeeds("install --owner audit_owner --revoke-create");
+    let (_, leaves_open) = output.split_once("$\"] }\n\n").unwrap();
+    assert_snapshot!(leaves_open, @r#"
+    The tables and functions will belong to "audit_owner"; the schema public can't: it belongs to the owner of the
+    database, who may still drop them. With `--schema audit`, the schema belongs to "audit_owner" too.
+
+    Next: `diesel migration run`, then `threadline generate`.
+    "#);
+    let sql = app.read("migrations/2026-05-04-120000_threadline_install/up.sql");
+    assert!(sql.contains(r#"REVOKE CREATE ON SCHEMA "public" FROM PUBLIC;"#));
 }
 
 #[test]

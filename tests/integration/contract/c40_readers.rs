@@ -53,7 +53,7 @@ fn c40_the_application_reads_nothing() {
     for read in READS {
         let refused = try_execute(&mut app, read).unwrap_err();
         assert!(
-            refused.contains("permission denied for table audit_"),
+            refused.contains("permission denied for function threadline_"),
             "{refused}"
         );
     }

@@ -1,6 +1,9 @@
 //! `threadline install --schema` and `--owner`, as the migrations that they write.
 
 mod owner;
+mod place;
+mod readable;
+mod rights;
 mod schema;
 
 use std::path::Path;
@@ -12,7 +15,7 @@ use tempfile::TempDir;
 use threadline::capture::Models;
 use threadline::{Action, ActorRef, AsOf, AuditContext, Op, prelude::*, record_action};
 use threadline_cli::{Environment, run_with};
-use threadline_tests::{TestDb, execute, rows, try_execute, value};
+use threadline_tests::{TestDb, execute, mutation, rows, try_execute, value};
 
 diesel::table! {
     shop.items (id) { id -> BigInt, n -> BigInt, }
@@ -45,7 +48,17 @@ impl Application {
         std::fs::create_dir(application.0.path().join("migrations")).unwrap();
         application.threadline(threadline::models![], &[&["install"], install].concat());
         application.threadline(threadline::models![Item], &["generate"]);
+        application.mutate();
         application
+    }
+
+    /// Breaks what was written, where this process is asked to.
+    fn mutate(&self) {
+        for migration in std::fs::read_dir(self.0.path().join("migrations")).unwrap() {
+            let file = migration.unwrap().path().join("up.sql");
+            let sql = std::fs::read_to_string(&file).unwrap();
+            std::fs::write(&file, mutation::installed(sql)).unwrap();
+        }
     }
 
     fn threadline(&self, models: Models, arguments: &[&str]) {
@@ -83,6 +96,7 @@ impl<'a> Migrator<'a> {
                 db.name()
             ),
         );
+        db.own_public(&name);
         execute(&mut migrator.connect(), ITEMS);
         migrator
     }

@@ -76,7 +76,7 @@ fn uses(conn: &mut PgConnection, index: &str) -> i64 {
 #[test]
 fn a_recent_moment_is_the_table_and_what_changed_since() {
     let large = large();
-    let mut app = large.db.app();
+    let mut app = large.db.reverter();
     execute(&mut app, "BEGIN");
     let query = items::table
         .filter(items::version.lt(5))
@@ -98,7 +98,7 @@ fn a_recent_moment_is_the_table_and_what_changed_since() {
 #[test]
 fn an_old_moment_is_the_newest_line_of_each_key() {
     let large = large();
-    for mut conn in [large.db.auditor(), large.db.app()] {
+    for mut conn in [large.db.auditor(), large.db.reverter()] {
         execute(&mut conn, "BEGIN");
         let query = items::table
             .filter(items::version.eq(2))

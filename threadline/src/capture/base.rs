@@ -63,7 +63,12 @@ const PARTS: [(&str, &str); 12] = [
 const SCHEMA: &str =
     "CREATE SCHEMA IF NOT EXISTS :storage;\nGRANT USAGE ON SCHEMA :storage TO PUBLIC;\n\n";
 
-/// Hands everything to a role that nobody logs in as.
+/// Keeps others from planting objects beside the log: the default of PostgreSQL 13 and 14 lets everyone.
+const REVOKE_CREATE: &str = "\
+-- Who may create objects beside the log can make them run as its owner.
+REVOKE CREATE ON SCHEMA :storage FROM PUBLIC;\n\n";
+
+/// Makes sure that there is a role for the log, which nobody logs in as. The last part hands everything to it.
 const OWNER: &str = include_str!("owner.sql");
 
 /// Creates the audit schema, or adds what an older one lacks. With an `owner`, everything belongs to that role, which
@@ -80,25 +85,34 @@ const OWNER: &str = include_str!("owner.sql");
 /// ```
 #[must_use]
 pub fn up_sql(storage: &Storage, owner: Option<&Identifier>) -> String {
+    up_sql_revoking(storage, owner, false)
+}
+
+/// As [`up_sql`]; with `revoke_create`, takes the right to create objects in the schema from PUBLIC first.
+pub(super) fn up_sql_revoking(
+    storage: &Storage,
+    owner: Option<&Identifier>,
+    revoke_create: bool,
+) -> String {
+    let filled = |sql: &str| {
+        fill(sql, |name| match name {
+            "storage" => Some(storage.schema().to_string()),
+            "owner" => owner.map(|owner| Literal(owner.as_str()).to_string()),
+            _ => None,
+        })
+    };
     let mut sql = String::new();
     if *storage != Storage::default() {
-        sql.push_str(&fill(SCHEMA, |name| {
-            (name == "storage").then(|| storage.schema().to_string())
-        }));
+        sql.push_str(&filled(SCHEMA));
+    }
+    if revoke_create {
+        sql.push_str(&filled(REVOKE_CREATE));
+    }
+    if owner.is_some() {
+        sql.push_str(&filled(OWNER));
     }
     let parts: Vec<_> = PARTS.iter().map(|(up, _)| relocated(up, storage)).collect();
-    sql.push_str(&parts.join("\n"));
-    if let Some(owner) = owner {
-        sql.push('\n');
-        sql.push_str(&fill(OWNER, |name| {
-            Some(match name {
-                "owner" => Literal(owner.as_str()).to_string(),
-                "storage" => Literal(&storage.schema().to_string()).to_string(),
-                _ => return None,
-            })
-        }));
-    }
-    sql
+    sql + &parts.join("\n")
 }
 
 /// Drops the audit schema; refused by the server while it holds anything or captures a table.

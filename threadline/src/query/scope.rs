@@ -19,7 +19,8 @@ use crate::schema::audit_changes;
 /// doesn't exist.
 ///
 /// Every read takes one. A read without any is refused where row level security is in force on a table that it may reach,
-/// since that is not in force on the table's history, and wherever the setting `threadline.require_scope` is on:
+/// since that is not in force on the table's history, and wherever the setting `threadline.require_scope` is on, a reminder that the
+/// session may turn off:
 ///
 /// ```sql
 /// ALTER ROLE support SET threadline.require_scope = on;

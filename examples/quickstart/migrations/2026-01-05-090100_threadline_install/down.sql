@@ -91,21 +91,29 @@ DECLARE
 BEGIN
     FOR guarded IN
         SELECT tgrelid FROM pg_trigger
-        WHERE tgname LIKE 'threadline\_guard%' AND tgparentid = 0 AND tgfoid = 'public.threadline_guard_v1()'::regprocedure
+        WHERE left(tgname, 16) = 'threadline_guard' AND tgparentid = 0 AND tgfoid IN ('public.threadline_guard_v1()'::regprocedure, 'public.threadline_guard_insert_v1()'::regprocedure)
     LOOP
         EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard ON %s', guarded);
         EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard_truncate ON %s', guarded);
+        EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard_insert ON %s', guarded);
     END LOOP;
 END $$;
 
 DROP FUNCTION public.threadline_end_gap_v1();
 DROP FUNCTION public.threadline_bypass_v1(integer, text, text);
 DROP FUNCTION public.threadline_protect_v1();
+DROP FUNCTION public.threadline_protect_v1(text);
+DROP FUNCTION public.threadline_rights_v1();
+DROP FUNCTION public.threadline_meant_for_v1(oid);
+DROP FUNCTION public.threadline_guard_tables_v1();
+DROP FUNCTION public.threadline_log_tables_v1();
+DROP FUNCTION public.threadline_guard_insert_v1();
 DROP FUNCTION public.threadline_guard_v1();
 
 DROP FUNCTION public.threadline_detach(regclass);
 DROP FUNCTION public.threadline_release_v1(regclass, text, text);
 DROP FUNCTION public.threadline_capture_v1(regclass, text, text[], jsonb, text[], jsonb, text, text, text);
+DROP FUNCTION public.threadline_check_readable_v1(regclass, oid);
 DROP FUNCTION public.threadline_attached_v1(regclass);
 DROP FUNCTION public.threadline_triggers_v1(regclass, jsonb);
 
@@ -160,3 +168,4 @@ DROP TABLE public.audit_actions;
 DROP TABLE public.audit_changes;
 DROP TABLE public.audit_transactions;
 DROP TABLE public.audit_tables;
+DROP FUNCTION public.threadline_check_place_v1(oid[]);

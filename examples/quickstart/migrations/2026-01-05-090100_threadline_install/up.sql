@@ -7,6 +7,85 @@
 -- Behind a migration that waits for the log, every writer of an audited table waits too.
 SET LOCAL lock_timeout = '2s';
 
+-- Refuses a schema that is no safe place for the log. Functions of the log run as its owner and call each other by name, so
+-- whoever may create objects beside them can plant a better match for a call; and whoever owns one of the objects can
+-- replace it. `accepted` are the roles that may own the log's objects, besides superusers. Called before anything is
+-- created, after everything is, and whenever a table is captured.
+CREATE OR REPLACE FUNCTION public.threadline_check_place_v1(accepted oid[]) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    place pg_catalog.record;
+    alien pg_catalog.record;
+    strangers pg_catalog.text;
+BEGIN
+    SELECT n.oid, quote_ident(n.nspname) AS name, n.nspowner, quote_ident(pg_get_userbyid(n.nspowner)) AS owner, n.nspacl INTO place
+    FROM pg_namespace n WHERE n.oid = 'public'::regnamespace;
+
+    -- A superuser, or a member of an owner, may do so anyway.
+    SELECT string_agg(DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END, ', ') INTO strangers
+    FROM aclexplode(place.nspacl) a
+    WHERE a.privilege_type = 'CREATE' AND NOT (a.grantee <> 0 AND (
+        a.grantee = place.nspowner OR a.grantee = ANY (accepted) OR pg_has_role(a.grantee, place.nspowner, 'MEMBER')
+        OR EXISTS (SELECT FROM unnest(accepted) o WHERE pg_has_role(a.grantee, o, 'MEMBER'))));
+    IF strangers IS NOT NULL THEN
+        -- The message has the ways out, because Diesel drops hints.
+        RAISE EXCEPTION E'threadline: % may create objects in schema %, the place of the audit log\nWhat they create there could run as the owner of the log. One of these helps:\n- let %, the owner of the schema, run: REVOKE CREATE ON SCHEMA % FROM %;%\n%- install into a schema of its own: threadline install --schema audit',
+            strangers, place.name, place.owner, place.name, strangers,
+            CASE WHEN NOT pg_has_role(current_user, place.nspowner, 'USAGE') AND NOT EXISTS (
+                SELECT FROM aclexplode(place.nspacl) a WHERE a.privilege_type = 'CREATE' AND a.grantee <> 0 AND pg_has_role(current_user, a.grantee, 'USAGE'))
+                THEN format(' GRANT CREATE ON SCHEMA %s TO %I;', place.name, current_user) ELSE '' END,
+            CASE WHEN strangers LIKE '%PUBLIC%' THEN E'- write that REVOKE into the migration: threadline install --revoke-create\n' ELSE '' END
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+
+    SELECT o.kind, o.name, quote_ident(pg_get_userbyid(o.owner)) AS owner INTO alien
+    FROM (
+        -- The owner of a schema may drop what is in it. 2200 is the oid of the schema that every database begins with: it
+        -- belongs to the owner of the database, or to a superuser.
+        SELECT 1 AS place, 'SCHEMA' AS kind, place.name, place.nspowner AS owner
+        WHERE place.oid <> 2200 AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = ANY (accepted) AND NOT r.rolsuper AND pg_has_role(r.oid, place.nspowner, 'USAGE'))
+        UNION ALL
+        SELECT 2, CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass::text, c.relowner
+        FROM pg_class c WHERE c.relnamespace = place.oid
+            AND c.relname IN ('audit_tables', 'audit_transactions', 'audit_changes', 'audit_actions', 'audit_commits', 'audit_changes_id_seq')
+        UNION ALL
+        SELECT 3, 'ROUTINE', p.oid::regprocedure::text, p.proowner FROM pg_proc p WHERE p.pronamespace = place.oid AND left(p.proname, 11) = 'threadline_'
+    ) o
+    WHERE o.owner <> ALL (accepted) AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = o.owner AND r.rolsuper)
+    ORDER BY o.place, o.name LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION E'threadline: % % belongs to %, and not to the owner of the audit log\nIf it is not of the log, remove it: DROP % %;\nIf it is, let a superuser run: ALTER % % OWNER TO %;\nor install as %, or with threadline install --owner %',
+            lower(alien.kind), alien.name, alien.owner, alien.kind, alien.name, alien.kind, alien.name, quote_ident(pg_get_userbyid(accepted[1])), alien.owner, alien.owner
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+
+    -- The right to create a trigger is part of GRANT ALL, and triggers of a table run as whoever writes to it.
+    SELECT t.tgname AS name, t.tgrelid::regclass AS target, quote_ident(pg_get_userbyid(p.proowner)) AS owner INTO alien
+    FROM unnest(ARRAY['audit_tables', 'audit_transactions', 'audit_changes', 'audit_actions', 'audit_commits']) l(name)
+    JOIN pg_class c ON c.relnamespace = place.oid AND c.relname = l.name
+    CROSS JOIN LATERAL (SELECT c.oid UNION SELECT r.relid FROM pg_partition_tree(c.oid) r) r(oid)
+    JOIN pg_trigger t ON t.tgrelid = r.oid AND NOT t.tgisinternal
+    JOIN pg_proc p ON p.oid = t.tgfoid
+    WHERE p.proowner <> ALL (accepted) AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = p.proowner AND r.rolsuper)
+    LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION E'threadline: trigger % of % runs code of % as the owner of the audit log\nRemove it: DROP TRIGGER % ON %;',
+            alien.name, alien.target, alien.owner, quote_ident(alien.name), alien.target
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+END $$;
+
+-- Before anything is created: CREATE OR REPLACE and IF NOT EXISTS would leave what is there to whoever owns it. Accepted are
+-- the role that `threadline install --owner` names, the installing role, and an owner of an existing log as whom it may act.
+-- A superuser may act as everybody, which tells nothing about who made the log.
+SELECT public.threadline_check_place_v1(array_remove(ARRAY[
+    (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = current_setting('threadline.log_owner', true)),
+    (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = current_user),
+    (SELECT c.relowner FROM pg_catalog.pg_class c, pg_catalog.pg_roles r
+     WHERE c.relnamespace = 'public'::regnamespace AND c.relname = 'audit_changes'
+       AND r.rolname = current_user AND NOT r.rolsuper AND pg_catalog.pg_has_role(r.oid, c.relowner, 'USAGE'))], NULL));
+
 CREATE TABLE IF NOT EXISTS public.audit_tables (
     id integer GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
     table_schema text NOT NULL,
@@ -130,7 +209,7 @@ DO $$
 DECLARE
     wanted pg_catalog.text;
 BEGIN
-    FOREACH wanted IN ARRAY ARRAY['threadline_reader', 'threadline_retention', 'threadline_bypass'] LOOP
+    FOREACH wanted IN ARRAY ARRAY['threadline_reader', 'threadline_retention', 'threadline_bypass', 'threadline_recorder'] LOOP
         BEGIN
             IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted) THEN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
@@ -142,18 +221,6 @@ BEGIN
                 NULL; -- another database of the cluster was faster
         END;
     END LOOP;
-    REVOKE ALL ON public.audit_tables, public.audit_transactions, public.audit_changes, public.audit_actions,
-        public.audit_commits FROM PUBLIC;
-    REVOKE ALL ON SEQUENCE public.audit_changes_id_seq FROM PUBLIC;
-    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'threadline_reader') THEN
-        GRANT SELECT ON public.audit_tables, public.audit_transactions, public.audit_changes, public.audit_actions,
-            public.audit_commits TO threadline_reader;
-    END IF;
-    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'threadline_retention') THEN
-        GRANT SELECT ON public.audit_tables TO threadline_retention;
-        GRANT SELECT, DELETE ON public.audit_transactions, public.audit_changes, public.audit_actions,
-            public.audit_commits TO threadline_retention;
-    END IF;
 END $$;
 
 -- Who is writing: one audit_transactions row for each transaction, and the seal of its commit.
@@ -1156,6 +1223,48 @@ AS $$
       AND t.tgname ~ '^[!~]threadline' AND t.tgparentid = 0 AND p.pronamespace = 'public'::regnamespace
 $$;
 
+-- Makes sure that the owner of the log can read a table, all of it: capture reads a row again when something wrote in the
+-- middle of a statement, and where it can't, it fails the write of an application that knows nothing of this.
+CREATE OR REPLACE FUNCTION public.threadline_check_readable_v1(relation regclass, log_owner oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    audited pg_catalog.record;
+    reader CONSTANT pg_catalog.text := quote_ident(pg_get_userbyid(log_owner));
+    step pg_catalog.record;
+BEGIN
+    SELECT n.oid AS schema_id, quote_ident(n.nspname) AS schema, n.nspowner, c.relowner, quote_ident(pg_get_userbyid(c.relowner)) AS owner,
+        c.relrowsecurity, c.relforcerowsecurity INTO audited
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
+    FOR step IN
+        SELECT * FROM (VALUES
+            ('USAGE', format('GRANT USAGE ON SCHEMA %s TO %s', audited.schema, reader), 'look into schema ' || audited.schema, 'schema', audited.nspowner),
+            ('SELECT', format('GRANT SELECT ON %s TO %s', relation, reader), 'read table ' || relation, 'table', audited.relowner)
+        ) s(privilege, remedy, deed, kind, granter)
+    LOOP
+        CONTINUE WHEN CASE step.privilege WHEN 'USAGE' THEN has_schema_privilege(log_owner, audited.schema_id, 'USAGE') ELSE has_table_privilege(log_owner, relation, 'SELECT') END;
+        BEGIN
+            EXECUTE step.remedy;
+        EXCEPTION WHEN insufficient_privilege THEN
+            NULL; -- said below; with some right on it but not that of granting, GRANT only warns
+        END;
+        IF NOT (CASE step.privilege WHEN 'USAGE' THEN has_schema_privilege(log_owner, audited.schema_id, 'USAGE') ELSE has_table_privilege(log_owner, relation, 'SELECT') END) THEN
+            RAISE EXCEPTION 'threadline: role %, which owns the log, may not %', reader, step.deed
+                USING ERRCODE = 'insufficient_privilege',
+                      HINT = format('Let the owner of the %s run: %s;', step.kind, step.remedy);
+        END IF;
+    END LOOP;
+    IF audited.relrowsecurity AND NOT EXISTS (
+        SELECT FROM pg_roles r WHERE r.oid = log_owner
+            AND (r.rolsuper OR r.rolbypassrls OR pg_has_role(r.oid, audited.relowner, 'USAGE') AND NOT audited.relforcerowsecurity))
+    THEN
+        RAISE EXCEPTION 'threadline: row level security hides rows of table % from role %, which owns the log', relation, reader
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('Capture has to read rows again, and would fail writes. Let a superuser run: ALTER ROLE %s BYPASSRLS;%s', reader,
+                      CASE WHEN NOT audited.relforcerowsecurity THEN format(' or make it a member of the owner of the table: GRANT %s TO %s;', audited.owner, reader) ELSE '' END);
+    END IF;
+END $$;
+
 -- Captures a table, or brings a captured one to a new policy. Called by generated migrations, as the table's owner.
 -- Either all of it happens or none.
 CREATE OR REPLACE FUNCTION public.threadline_capture_v1(
@@ -1180,7 +1289,7 @@ DECLARE
     function_name pg_catalog.text;
     changes_triggers boolean;
     wanted pg_catalog.record;
-    log_owner pg_catalog.name;
+    log_owner pg_catalog.oid;
     holder pg_catalog.regclass;
     populated boolean;
     refusal pg_catalog.text;
@@ -1202,6 +1311,8 @@ BEGIN
     ELSIF relation = ANY (ARRAY['public.audit_tables', 'public.audit_transactions', 'public.audit_changes', 'public.audit_actions', 'public.audit_commits']::regclass[]) THEN
         RAISE EXCEPTION 'threadline: % is part of the audit log and can''t be audited', target USING ERRCODE = 'wrong_object_type';
     END IF;
+    SELECT c.relowner INTO log_owner FROM pg_class c WHERE c.oid = 'public.audit_changes'::regclass;
+    PERFORM public.threadline_check_place_v1(ARRAY[log_owner]);
 
     SELECT substr(p.proname, length('threadline_capture_') + 1)::integer INTO attached
     FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
@@ -1273,22 +1384,18 @@ DECLARE
         EXECUTE format('CREATE TRIGGER %I %s EXECUTE FUNCTION public.%I()', wanted.name, format(wanted.definition, wanted.held_by::regclass), function_name);
     END LOOP;
 
-    SELECT pg_get_userbyid(c.relowner) INTO log_owner FROM pg_class c WHERE c.oid = 'public.audit_changes'::regclass;
-    IF log_owner <> (SELECT pg_get_userbyid(p.proowner) FROM pg_proc p WHERE p.oid = format('public.%I()', function_name)::regprocedure) THEN
-        EXECUTE format('ALTER FUNCTION public.%I() OWNER TO %I', function_name, log_owner);
-        -- The owner of the log reads a row again when nested triggers overtook each other.
-        IF NOT has_schema_privilege(log_owner, catalog.schema, 'USAGE') THEN
-            EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', catalog.schema, log_owner);
-        END IF;
-        -- Without the right to grant it, GRANT only warns.
-        IF NOT has_schema_privilege(log_owner, catalog.schema, 'USAGE') THEN
-            RAISE EXCEPTION 'threadline: role %, which owns the log, may not look into schema %', log_owner, catalog.schema
-                USING ERRCODE = 'insufficient_privilege',
-                      HINT = format('Let the owner of the schema run: GRANT USAGE ON SCHEMA %I TO %I;', catalog.schema, log_owner);
-        END IF;
-        EXECUTE format('GRANT SELECT ON %s TO %I', relation, log_owner);
+    IF log_owner <> (SELECT p.proowner FROM pg_proc p WHERE p.oid = format('public.%I()', function_name)::regprocedure) THEN
+        EXECUTE format('ALTER FUNCTION public.%I() OWNER TO %I', function_name, pg_get_userbyid(log_owner));
     END IF;
-    EXECUTE format('REVOKE ALL ON FUNCTION public.%I() FROM PUBLIC', function_name);
+    -- Default privileges may have given it to others, who could attach it to a table of their own.
+    FOR wanted IN
+        SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS name
+        FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+        WHERE p.oid = format('public.%I()', function_name)::regprocedure AND a.grantee <> p.proowner
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION public.%I() FROM %s CASCADE', function_name, wanted.name);
+    END LOOP;
+    PERFORM public.threadline_check_readable_v1(relation, log_owner);
 
     EXECUTE format('SELECT EXISTS (SELECT FROM %s)', relation) INTO populated;
     UPDATE public.audit_tables t SET
@@ -1395,22 +1502,33 @@ END $$;
 REVOKE ALL ON FUNCTION
     public.threadline_capture_v1(regclass, text, text[], jsonb, text[], jsonb, text, text, text),
     public.threadline_release_v1(regclass, text, text),
-    public.threadline_detach(regclass)
+    public.threadline_detach(regclass),
+    public.threadline_check_readable_v1(regclass, oid)
 FROM PUBLIC;
 
--- What keeps the log whole: append-only guards, and the one way to write without being recorded.
+-- What keeps the log whole: append-only guards, the rights on it, its owner; and the one way to write without being recorded.
 
 SET LOCAL lock_timeout = '2s';
 
--- Append-only. Retention identifies itself by acting as the role threadline_retention.
+-- Append-only. Retention identifies itself by acting as the role threadline_retention. The registry of audited tables is
+-- written by members of its owner: whoever captures a table is one.
 CREATE OR REPLACE FUNCTION public.threadline_guard_v1() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    IF TG_RELID = 'public.audit_tables'::regclass THEN
+        IF TG_OP <> 'TRUNCATE' AND pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = TG_RELID), 'USAGE') THEN
+            RETURN NULL; -- it fires for each statement, whose rows go on
+        END IF;
+        RAISE EXCEPTION 'threadline: % is the registry of audited tables, % by % is refused', TG_TABLE_NAME, TG_OP, current_user
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Generated migrations write to it, as a member of its owner.';
+    END IF;
     IF TG_OP = 'DELETE' AND current_user = 'threadline_retention' THEN
         RETURN OLD;
     END IF;
-    IF TG_OP = 'UPDATE' AND coalesce(pg_partition_root(TG_RELID), TG_RELID) = 'public.audit_transactions'::regclass THEN
+    IF TG_OP = 'UPDATE' AND coalesce(pg_partition_root(TG_RELID), TG_RELID) = 'public.audit_transactions'::regclass
+        AND pg_has_role(current_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = TG_RELID), 'USAGE')
+    THEN
         -- The first action and a late actor, once, inside the transaction itself.
         IF to_jsonb(NEW) - '{actor_ref,action_id}'::text[] = to_jsonb(OLD) - '{actor_ref,action_id}'::text[]
             AND (OLD.actor_ref IS NULL OR OLD.actor_ref = NEW.actor_ref)
@@ -1424,20 +1542,49 @@ BEGIN
         USING ERRCODE = 'insufficient_privilege', HINT = 'Old entries leave through retention, as the role threadline_retention.';
 END $$;
 
--- Puts the guards where they are missing: on every table of the log and, since TRUNCATE triggers are not inherited, on every
--- partition of one. Run it again after adding a partition.
-CREATE OR REPLACE FUNCTION public.threadline_protect_v1() RETURNS void
+-- The tables of the log and, since neither rights nor TRUNCATE triggers nor row level security are inherited, their partitions.
+CREATE OR REPLACE FUNCTION public.threadline_log_tables_v1() RETURNS TABLE (root regclass, relation regclass, level integer)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT t.root, coalesce(p.relid, t.root), coalesce(p.level, 0)
+    FROM unnest(ARRAY['public.audit_tables', 'public.audit_changes', 'public.audit_transactions', 'public.audit_actions', 'public.audit_commits']::regclass[]) t(root)
+    LEFT JOIN LATERAL pg_partition_tree(t.root) p ON true
+$$;
+
+-- An INSERT into audit_transactions, where row level security would cost readers more than this costs writers. The argument
+-- is the owner's name as it was when the guard was made, which saves looking for it for each transaction.
+CREATE OR REPLACE FUNCTION public.threadline_guard_insert_v1() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    IF current_user OPERATOR(pg_catalog.<>) TG_ARGV[0] THEN -- qualified, as it runs under the path of whoever writes
+        IF NOT pg_catalog.pg_has_role(current_user, (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) TG_RELID), 'USAGE') THEN
+            RAISE EXCEPTION 'threadline: % is written by its owner, % by % is refused', TG_TABLE_NAME, TG_OP, current_user
+                USING ERRCODE = 'insufficient_privilege', HINT = 'Writes to audited tables are recorded as the owner of the log.';
+        END IF;
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- Puts the guards where they are missing.
+--
+-- An INSERT is refused by row level security, whatever has been granted: there is no policy that admits one, and the owner is
+-- exempt. For the owner it costs nothing, where a trigger would run for each captured row. The policies for UPDATE and DELETE
+-- let the rows through to the guard, which refuses them with an error; without them, nothing would be found and nothing said.
+-- For readers, the planner knows less of a table under row level security: of audit_transactions, too little to find the
+-- newest of an actor's, so that has a trigger.
+CREATE OR REPLACE FUNCTION public.threadline_guard_tables_v1() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    root pg_catalog.regclass;
     guarded pg_catalog.regclass;
+    owner pg_catalog.text;
     partition pg_catalog.regclass;
+    command pg_catalog.text;
 BEGIN
-    FOR guarded IN
-        SELECT coalesce(p.relid, t.relation)
-        FROM unnest(ARRAY['public.audit_changes', 'public.audit_transactions', 'public.audit_actions', 'public.audit_commits']::regclass[]) t(relation)
-        LEFT JOIN LATERAL pg_partition_tree(t.relation) p ON true
-        ORDER BY p.level NULLS FIRST
+    FOR root, guarded IN
+        SELECT t.root, t.relation FROM public.threadline_log_tables_v1() t WHERE t.root <> 'public.audit_tables'::regclass ORDER BY t.level
     LOOP
         IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = guarded AND tgname = 'threadline_guard') THEN
             -- A table that became a partition has a guard of its own, and gets that of the whole table instead.
@@ -1452,10 +1599,146 @@ BEGIN
         IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = guarded AND tgname = 'threadline_guard_truncate') THEN
             EXECUTE format('CREATE TRIGGER threadline_guard_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.threadline_guard_v1()', guarded);
         END IF;
+        IF root = 'public.audit_transactions'::regclass THEN
+            SELECT pg_get_userbyid(c.relowner)::text INTO owner FROM pg_class c WHERE c.oid = guarded;
+            IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = guarded AND tgname = 'threadline_guard_insert' AND pg_get_triggerdef(oid) LIKE format('%%(%s)', quote_literal(owner))) THEN
+                EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard_insert ON %s', guarded);
+                EXECUTE format('CREATE TRIGGER threadline_guard_insert BEFORE INSERT ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.threadline_guard_insert_v1(%L)', guarded, owner);
+            END IF;
+            CONTINUE;
+        END IF;
+        FOREACH command IN ARRAY ARRAY['select', 'update', 'delete'] LOOP
+            IF NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = guarded AND polname = 'threadline_' || command) THEN
+                EXECUTE format('CREATE POLICY threadline_%1$s ON %2$s FOR %1$s USING (true)', command, guarded);
+            END IF;
+        END LOOP;
+        IF NOT (SELECT c.relrowsecurity FROM pg_class c WHERE c.oid = guarded) THEN
+            EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', guarded);
+        END IF;
+    END LOOP;
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'public.audit_tables'::regclass AND tgname = 'threadline_guard') THEN
+        CREATE TRIGGER threadline_guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON public.audit_tables
+            FOR EACH STATEMENT EXECUTE FUNCTION public.threadline_guard_v1();
+    END IF;
+END $$;
+
+-- The rights on a log, as they are documented: its owner has all of them, threadline_reader may read, threadline_retention
+-- may delete, threadline_recorder may record actions, and nobody else has any, whatever default privileges or an earlier
+-- GRANT say. An application needs none to be captured. Of roles that don't exist, the owner has the rights.
+CREATE OR REPLACE FUNCTION public.threadline_rights_v1() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    held pg_catalog.record;
+BEGIN
+    FOR held IN
+        WITH relation AS (
+            SELECT c.oid, c.relkind, c.relname::text AS name, c.relowner AS owner, c.relacl AS acl
+            FROM pg_class c
+            WHERE c.oid IN (SELECT t.relation FROM public.threadline_log_tables_v1() t
+                UNION ALL SELECT unnest(ARRAY['public.audit_changes_id_seq', pg_get_serial_sequence('public.audit_tables', 'id')]::regclass[]))),
+        object AS (
+            SELECT CASE r.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind, r.oid::regclass::text AS name, r.owner, a.grantee, a.is_grantable,
+                CASE WHEN r.relkind = 'S' THEN NULL WHEN a.privilege_type = 'SELECT' THEN '{threadline_reader,threadline_retention}'::text[]
+                    WHEN a.privilege_type = 'DELETE' AND r.name <> 'audit_tables' THEN '{threadline_retention}' END AS meant_for
+            FROM relation r, aclexplode(r.acl) a
+            UNION ALL
+            -- Revoking a right on a table revokes it on its columns.
+            SELECT 'TABLE', r.oid::regclass::text, r.owner, a.grantee, true, NULL
+            FROM relation r JOIN pg_attribute t ON t.attrelid = r.oid, aclexplode(t.attacl) a
+            UNION ALL
+            SELECT 'ROUTINE', p.oid::regprocedure::text, p.proowner, a.grantee, a.is_grantable, public.threadline_meant_for_v1(p.oid)
+            FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+            WHERE p.pronamespace = 'public'::regnamespace AND left(p.proname, 11) = 'threadline_')
+        SELECT DISTINCT o.kind, o.name, CASE o.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(o.grantee)) END AS grantee
+        FROM object o
+        WHERE o.grantee <> o.owner AND (o.is_grantable OR pg_get_userbyid(o.grantee)::text <> ALL (coalesce(o.meant_for, '{}')))
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s %s FROM %s CASCADE', held.kind, held.name, held.grantee);
+    END LOOP;
+
+    FOR held IN
+        SELECT g.privileges || ' ON ' || g.target AS granted, quote_ident(r.rolname) AS role
+        FROM (
+            SELECT r.role, CASE WHEN r.role = 'threadline_reader' OR t.relation = 'public.audit_tables'::regclass THEN 'SELECT' ELSE 'SELECT, DELETE' END AS privileges,
+                t.relation::text AS target
+            FROM unnest(ARRAY['threadline_reader', 'threadline_retention']) r(role), public.threadline_log_tables_v1() t WHERE t.level = 0
+            UNION ALL
+            SELECT m.role, 'EXECUTE', 'FUNCTION ' || p.oid::regprocedure::text
+            FROM pg_proc p, unnest(public.threadline_meant_for_v1(p.oid)) m(role)
+            WHERE p.pronamespace = 'public'::regnamespace AND left(p.proname, 11) = 'threadline_'
+        ) g JOIN pg_roles r ON r.rolname = g.role
+    LOOP
+        EXECUTE format('GRANT %s TO %s', held.granted, held.role);
     END LOOP;
 END $$;
 
-SELECT public.threadline_protect_v1();
+-- Who besides the owner may call a function of the log. Readers: what neither writes nor runs with more rights than its
+-- caller, which is what STABLE and IMMUTABLE say of ours, and the few that say otherwise because they run SQL that is made at
+-- run time or lock rows of the caller's. Recorders: what an application calls.
+CREATE OR REPLACE FUNCTION public.threadline_meant_for_v1(routine oid) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT array_remove(ARRAY[
+        CASE WHEN NOT p.prosecdef AND p.prorettype <> 'trigger'::regtype AND (p.provolatile <> 'v'
+            OR p.proname = ANY ('{threadline_live,threadline_revert,threadline_image_v1,threadline_texts_v1}')) THEN 'threadline_reader' END,
+        CASE WHEN p.proname = ANY ('{threadline_record_action_v1,threadline_transaction_v1,threadline_transaction_id_v1}') THEN 'threadline_recorder' END], NULL)
+    FROM pg_proc p WHERE p.oid = routine
+$$;
+
+-- Hands the log to a role, with the schema that it is in if that is its own, and puts rights and guards right. Run it as a
+-- member of that role, after a restore or to change the owner:
+--
+--   SELECT threadline_protect_v1('threadline_owner');
+CREATE OR REPLACE FUNCTION public.threadline_protect_v1(log_owner text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    owner CONSTANT pg_catalog.oid := (SELECT r.oid FROM pg_roles r WHERE r.rolname = log_owner);
+    place pg_catalog.record;
+    object pg_catalog.record;
+BEGIN
+    IF owner IS NULL THEN
+        RAISE EXCEPTION 'threadline: role % does not exist', log_owner USING ERRCODE = 'undefined_object';
+    END IF;
+    SELECT n.oid, quote_ident(n.nspname) AS name, n.nspowner, r.rolsuper INTO place
+    FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner WHERE n.oid = 'public'::regnamespace;
+    -- 2200 is the schema that every database begins with, which belongs to the database and not to the log.
+    IF place.oid <> 2200 AND place.nspowner <> owner AND pg_has_role(current_user, place.nspowner, 'USAGE')
+        AND has_database_privilege(current_database(), 'CREATE')
+    THEN
+        EXECUTE format('ALTER SCHEMA %s OWNER TO %I', place.name, log_owner);
+    END IF;
+    IF NOT has_schema_privilege(owner, place.oid, 'USAGE') OR NOT has_schema_privilege(owner, place.oid, 'CREATE') THEN
+        EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %s TO %I', place.name, log_owner);
+    END IF;
+    -- Without the right to grant it, GRANT only warns. Nothing can be given to a role that may not create it there.
+    IF NOT has_schema_privilege(owner, place.oid, 'CREATE') THEN
+        RAISE EXCEPTION E'threadline: role % is to own the log and may not create objects in schema %\nLet the owner of the schema run: GRANT USAGE, CREATE ON SCHEMA % TO %;',
+            log_owner, place.name, place.name, quote_ident(log_owner) USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    FOR object IN
+        SELECT 'TABLE' AS kind, t.relation::text AS name FROM public.threadline_log_tables_v1() t JOIN pg_class c ON c.oid = t.relation
+        WHERE c.relowner <> owner
+        UNION ALL
+        SELECT 'ROUTINE', p.oid::regprocedure::text FROM pg_proc p
+        WHERE p.proowner <> owner AND p.pronamespace = place.oid AND left(p.proname, 11) = 'threadline_'
+    LOOP
+        EXECUTE format('ALTER %s %s OWNER TO %I', object.kind, object.name, log_owner);
+    END LOOP;
+    PERFORM public.threadline_guard_tables_v1();
+    PERFORM public.threadline_rights_v1();
+    PERFORM public.threadline_check_place_v1(ARRAY[owner]);
+END $$;
+
+-- The same for the log as it is; while it is being installed, for the role that `threadline install --owner` names. Run it
+-- again after adding a partition to a table of the log.
+CREATE OR REPLACE FUNCTION public.threadline_protect_v1() RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT public.threadline_protect_v1(coalesce(nullif(current_setting('threadline.log_owner', true), ''), pg_get_userbyid(c.relowner)::text))
+    FROM pg_class c WHERE c.oid = 'public.audit_changes'::regclass
+$$;
 
 -- Capture is off for this transaction (SET LOCAL threadline.capture = 'off'): only members of threadline_bypass may do that,
 -- whatever role they act as. The gap is noted, and by whom; the table has no horizon until its next baseline.
@@ -1498,7 +1781,10 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION
+    public.threadline_guard_tables_v1(),
+    public.threadline_rights_v1(),
     public.threadline_protect_v1(),
+    public.threadline_protect_v1(text),
     public.threadline_bypass_v1(integer, text, text),
     public.threadline_end_gap_v1()
 FROM PUBLIC;
@@ -1963,17 +2249,6 @@ AS $$
     WHERE c.oid = relation OR c.oid IN (SELECT l.relid FROM pg_catalog.pg_partition_tree(relation) l WHERE l.isleaf)
 $$;
 
--- Whether a subscription feeds the log, or a partition of it, so that the publisher's transactions are what it holds.
-CREATE OR REPLACE FUNCTION public.threadline_replicated_v1() RETURNS boolean
-LANGUAGE plpgsql STABLE
-AS $$
-BEGIN
-    RETURN EXISTS (
-        SELECT FROM pg_catalog.pg_subscription_rel s
-        WHERE coalesce(pg_partition_root(s.srrelid), s.srrelid)
-            IN ('public.audit_transactions'::regclass, 'public.audit_changes'::regclass, 'public.audit_commits'::regclass));
-END $$;
-
 -- The query that threadline_moment runs. There are two, and what the log holds decides:
 --   the table's own rows, if few were changed since: without those, which come from the log;
 --   for each key the newest line of the log, and its row if it has one.
@@ -2006,10 +2281,6 @@ BEGIN
     IF has_table_privilege(relation, 'SELECT') AND NOT row_security_active(relation)
         AND audited.redacted = '{}' AND NOT coalesce(audited.rules ? 'ignore_only', true)
         AND NOT audited.former_columns ?| audited.key_columns
-        -- On a logical subscriber, the table is another one than the log's, even where it is replicated too.
-        AND NOT public.threadline_replicated_v1()
-        AND EXISTS (SELECT FROM pg_catalog.pg_trigger t
-            WHERE t.tgrelid = relation AND t.tgname IN ('!threadline', '!threadline_insert') AND t.tgenabled IN ('O', 'A'))
     THEN
         EXECUTE format('SELECT count(*) FROM (%s LIMIT %s) c', changed, few + 1) INTO changes;
         IF changes <= few THEN
@@ -2083,58 +2354,22 @@ BEGIN
     RETURN moment;
 END $$;
 
--- Whether this cluster numbered a transaction of the log, so that its txid can be compared with those that run here. Its row
--- or its commit marker was then inserted by the very transaction that it names: xmin tells. What was inserted in a
--- savepoint has the savepoint's xmin, but the marker is inserted at commit, outside of savepoints. In a restored dump and in a
--- replicated log, xmin is that of the transaction that copied the row.
-CREATE OR REPLACE FUNCTION public.threadline_numbered_here_v1(tx uuid) RETURNS boolean
-LANGUAGE plpgsql STABLE
-AS $$
-BEGIN
-    RETURN coalesce((
-        SELECT t.xmin = t.txid::xid
-            OR EXISTS (SELECT FROM public.audit_commits s WHERE s.transaction_id = tx AND s.xmin = t.txid::xid)
-        FROM public.audit_transactions t WHERE t.id = tx), false);
-END $$;
-
--- Whether the result of a query as of a timestamp is final: no transaction that was open then can still become visible.
--- False also means that it can't be known.
--- Transactions of other databases don't matter. When a transaction of another role began is only told to members of
--- pg_read_all_stats; for others, one that began later is recognised by its transaction id: `later` is that of a transaction
--- of the log that began after the timestamp, so all that had written by then have lower ones.
--- A standby shows neither the locks nor the prepared transactions of its primary, and its snapshots list no running
--- transactions, but their xmin is right: the oldest that runs on the primary, as far as was replayed.
--- A logical subscriber knows nothing of what runs on its publisher.
+-- Whether no transaction that was open at a moment still runs. Those of other databases don't matter. When a transaction of
+-- another role began is only told to members of pg_read_all_stats; without that, one that began later is known by a
+-- transaction of the log that also did, and got its number first.
 CREATE OR REPLACE FUNCTION public.threadline_settled(moment timestamptz) RETURNS boolean
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     -- What began after the snapshot isn't visible to it.
     repeatable CONSTANT boolean := current_setting('transaction_isolation') IN ('repeatable read', 'serializable');
-    -- The lowest id of a transaction that began after the timestamp.
-    since CONSTANT pg_catalog.uuid := encode(
-        timestamptz_send(greatest(moment, '2000-01-01Z') + interval '1 microsecond') || decode('0000000000000000', 'hex'), 'hex')::uuid;
-    later pg_catalog.xid8;
+    later CONSTANT pg_catalog.xid8 := (
+        SELECT min(t.txid::text::numeric)::text::xid8 FROM (
+            SELECT t.txid FROM public.audit_transactions t
+            WHERE t.id >= encode(timestamptz_send(greatest(moment, '2000-01-01Z') + interval '1 microsecond') || '\x0000000000000000'::bytea, 'hex')::uuid
+            ORDER BY t.id LIMIT 10) t);
 BEGIN
-    IF moment IS NULL OR public.threadline_replicated_v1()
-    -- The newest transaction was copied here: by a dump, or by a replication that may still bring earlier ones.
-    OR NOT coalesce((
-        SELECT public.threadline_numbered_here_v1(n.id) FROM (
-            SELECT t.id FROM public.audit_transactions t WHERE t.txid IS DISTINCT FROM pg_current_xact_id_if_assigned()
-            ORDER BY t.id DESC LIMIT 1) n), true)
-    THEN
-        RETURN false;
-    END IF;
-    -- The first transactions after the timestamp; where those were copied, the newest are as good, if higher.
-    later := (
-        SELECT min(n.txid::text::numeric)::text::xid8 FROM (
-            (SELECT t.id, t.txid FROM public.audit_transactions t WHERE t.id >= since ORDER BY t.id LIMIT 10)
-            UNION ALL
-            (SELECT t.id, t.txid FROM public.audit_transactions t WHERE t.id >= since ORDER BY t.id DESC LIMIT 10)) n
-        WHERE public.threadline_numbered_here_v1(n.id));
-    IF pg_is_in_recovery() THEN
-        RETURN coalesce(pg_snapshot_xmin(pg_current_snapshot()) >= later, false);
-    ELSIF moment >= (CASE WHEN repeatable THEN transaction_timestamp() ELSE statement_timestamp() END)
+    IF moment IS NULL OR moment >= (CASE WHEN repeatable THEN transaction_timestamp() ELSE statement_timestamp() END)
         OR pg_current_xact_id_if_assigned() IS NOT NULL AND transaction_timestamp() <= moment
     THEN
         RETURN false;
@@ -2149,9 +2384,11 @@ BEGIN
         ) running
         WHERE coalesce(running.datid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()), true)
           AND NOT coalesce(running.began > moment, age(running.xid) <= age(later::xid), false)
-    -- What ended since the snapshot shows in no lock, and not in the snapshot either. By xmin, since a snapshot that was
-    -- taken on a standby outlives its promotion.
-    ) AND (NOT repeatable OR coalesce(pg_snapshot_xmin(pg_current_snapshot()) >= later, false));
+    ) AND NOT EXISTS (
+        -- Where locks don't show it: on a standby, and what ended since the snapshot. From xmax on, everything may have.
+        SELECT FROM (SELECT pg_snapshot_xip(pg_current_snapshot()) UNION ALL SELECT pg_snapshot_xmax(pg_current_snapshot())) snapshot(running)
+        WHERE (repeatable OR pg_is_in_recovery()) AND NOT coalesce(running >= later, false)
+    );
 END $$;
 
 -- Lists across tables: what they need to know of tables, of what a walk of pages sees, and of scopes. They run with the
@@ -2256,31 +2493,6 @@ BEGIN
     RETURN true;
 END $$;
 
--- Refuses a page: it can't be known whether the walk sees a row. Which one is not told: it may be out of scope.
-CREATE OR REPLACE FUNCTION public.threadline_unseen_v1() RETURNS void
-LANGUAGE plpgsql STABLE
-AS $$
-BEGIN
-    RAISE EXCEPTION E'threadline: the log has changes of which it is not known whether they were visible when the first page was read\nBegin again at the first page.'
-        USING ERRCODE = 'object_not_in_prerequisite_state';
-END $$;
-
--- Whether a subscription of this database applies transactions while they still run on the publisher: each savepoint there
--- is one here.
-CREATE OR REPLACE FUNCTION public.threadline_applied_in_savepoints_v1() RETURNS boolean
-LANGUAGE plpgsql STABLE
-AS $$
-DECLARE
-    found boolean := false;
-BEGIN
-    -- The column is another one before PostgreSQL 16.
-    IF current_setting('server_version_num')::integer >= 160000 THEN
-        EXECUTE 'SELECT EXISTS (SELECT FROM pg_catalog.pg_subscription s WHERE s.substream = ''p''
-            AND s.subdbid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()))' INTO found;
-    END IF;
-    RETURN found;
-END $$;
-
 -- Whether a walk of pages sees a row of the log: whether its transaction had committed at `seen`. Two things tell. The
 -- row's xmin is true in this cluster, but may be a savepoint's, which snapshots don't list; `tx` names the transaction as a
 -- whole, but in a restored log it is that of another cluster, whose numbers mean nothing here. A row is of the transaction
@@ -2296,98 +2508,11 @@ DECLARE
     running CONSTANT bigint[] := ARRAY(SELECT pg_snapshot_xip(seen)::text::bigint);
     next_at CONSTANT bigint := pg_snapshot_xmax(seen)::text::bigint;
 BEGIN
-    -- Of a savepoint in a transaction that ran then, or copied by one that had ended and from a transaction with the same
-    -- number elsewhere?
-    IF named < inserted_by AND named = ANY (running) AND inserted_by < next_at AND NOT inserted_by = ANY (running)
-        AND NOT public.threadline_numbered_here_v1(tx)
-    THEN
-        PERFORM public.threadline_unseen_v1();
-    -- Applied in a savepoint, perhaps of a transaction that ran then.
-    ELSIF inserted_by > running[1] AND inserted_by < next_at AND NOT inserted_by = ANY (running)
-        AND public.threadline_applied_in_savepoints_v1() AND NOT public.threadline_numbered_here_v1(tx)
-    THEN
-        PERFORM public.threadline_unseen_v1();
-    END IF;
     RETURN inserted_by < pg_snapshot_xmin(seen)::text::bigint
         -- The reader's own, which it saw.
         OR named = pg_current_xact_id_if_assigned()::text::bigint
         OR NOT (inserted_by >= next_at OR inserted_by = ANY (running))
             AND NOT (named <= inserted_by AND (named >= next_at OR named = ANY (running)));
-END $$;
-
--- When the server was started, in microseconds: it tells servers with the same files apart. What a server has shown stays
--- visible until it is restarted; a standby may then come back at an earlier state.
-CREATE OR REPLACE FUNCTION public.threadline_run_v1() RETURNS bigint
-LANGUAGE sql STABLE
-AS $$ SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint $$;
-
--- What the first page of a walk sees on a standby, as a pg_snapshot with the transactions that were running: the snapshot
--- itself doesn't list them there. What is visible of the log tells which had committed; all others between xmin and xmax are
--- taken to be running. After it, the server's start and up to which occurred_at the log was looked at. 'running' if that is
--- too much for a cursor.
-CREATE OR REPLACE FUNCTION public.threadline_standby_snapshot_v1(seen pg_snapshot) RETURNS text
-LANGUAGE plpgsql STABLE
-AS $$
-DECLARE
-    oldest CONSTANT bigint := pg_snapshot_xmin(seen)::text::bigint;
-    next_at CONSTANT bigint := pg_snapshot_xmax(seen)::text::bigint;
-    -- Transactions of other times and without changes are in between.
-    reach CONSTANT bigint := 100 + 4 * (next_at - oldest);
-    met bigint;
-    covered bigint := 0;
-    visible bigint[];
-    running bigint[] := '{}';
-BEGIN
-    IF next_at - oldest > 10000 THEN
-        RETURN 'running';
-    ELSIF next_at > oldest THEN
-        SELECT count(*), min((extract(epoch FROM n.occurred_at) * 1000000)::bigint),
-               array_agg(n.txid) FILTER (WHERE n.txid >= oldest AND public.threadline_numbered_here_v1(n.id))
-            INTO met, covered, visible
-        FROM (SELECT t.id, t.occurred_at, t.txid::text::bigint AS txid FROM public.audit_transactions t
-            ORDER BY t.occurred_at DESC, t.id DESC LIMIT reach) n;
-        covered := CASE WHEN met = reach THEN covered ELSE 0 END;
-        running := ARRAY(SELECT generate_series(oldest, next_at - 1) EXCEPT SELECT unnest(visible) ORDER BY 1);
-        IF cardinality(running) > 1000 THEN
-            RETURN 'running';
-        END IF;
-    END IF;
-    RETURN format('%s:%s:%s/%s/%s', oldest, next_at, array_to_string(running, ','), public.threadline_run_v1(), covered);
-END $$;
-
--- Whether a standby can go on with a walk. What its first page saw may not have been replayed yet, unless this server itself
--- has shown it.
-CREATE OR REPLACE FUNCTION public.threadline_walk_goes_on_v1(begun_at bigint, seen pg_snapshot) RETURNS boolean
-LANGUAGE sql STABLE
-AS $$
-    SELECT begun_at = public.threadline_run_v1() OR pg_snapshot_xmin(pg_current_snapshot()) >= pg_snapshot_xmax(seen)
-$$;
-
--- As threadline_seen_v1, for a walk that began on a standby. What it took to be running may have committed before only if
--- it was not looked at.
-CREATE OR REPLACE FUNCTION public.threadline_seen_on_standby_v1(row_xmin xid, tx uuid, seen pg_snapshot, covered bigint) RETURNS boolean
-LANGUAGE plpgsql STABLE
-AS $$
-DECLARE
-    now_at CONSTANT bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
-    inserted_by CONSTANT bigint := now_at - ((now_at - row_xmin::text::bigint) & 4294967295);
-    named CONSTANT bigint := ('x' || replace(right(tx::text, 17), '-', ''))::bit(64)::bigint;
-BEGIN
-    IF inserted_by < pg_snapshot_xmin(seen)::text::bigint THEN
-        RETURN true;
-    ELSIF inserted_by >= pg_snapshot_xmax(seen)::text::bigint THEN
-        RETURN false;
-    ELSIF inserted_by <> named AND NOT public.threadline_numbered_here_v1(tx) THEN
-        PERFORM public.threadline_unseen_v1();
-    ELSIF NOT named = ANY (ARRAY(SELECT pg_snapshot_xip(seen)::text::bigint)) THEN
-        RETURN true;
-    ELSIF NOT coalesce((
-        SELECT (extract(epoch FROM t.occurred_at) * 1000000)::bigint > covered
-        FROM public.audit_transactions t WHERE t.id = tx), false)
-    THEN
-        PERFORM public.threadline_unseen_v1();
-    END IF;
-    RETURN false;
 END $$;
 
 -- Whether a row's column had this value before a change or has it after; false where the log can't tell.
@@ -2939,10 +3064,5 @@ AS $$
             WHERE (f ->> 'child')::integer IN (SELECT k.table_id FROM kept k) AND (f ->> 'parent')::integer IN (SELECT k.table_id FROM kept k)))
 $$;
 
-DO $$
-BEGIN
-    -- They make images of rows that the caller may read anyway.
-    IF EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'threadline_reader') THEN
-        GRANT EXECUTE ON FUNCTION public.threadline_image_v1(anyelement, jsonb), public.threadline_texts_v1(anyelement, text[]) TO threadline_reader;
-    END IF;
-END $$;
+-- Everything is there: its owner, its rights and its guards, as they are documented.
+SELECT public.threadline_protect_v1();

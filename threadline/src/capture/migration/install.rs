@@ -14,6 +14,25 @@ SELECT 1;
 ";
 
 impl Migrations {
+    /// Lets the migration that installs the audit schema take CREATE on its schema from PUBLIC first, where installing is
+    /// refused otherwise: PostgreSQL 13 and 14 let everyone create objects in `public`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use threadline::capture::migration::Migrations;
+    ///
+    /// let directory = Migrations::read([])?.revoking_create(true);
+    /// let new = directory.install(None, None, "2026-05-04T12:00:00Z".parse()?)?.expect("nothing is there yet");
+    /// assert!(new.up_sql.contains(r#"REVOKE CREATE ON SCHEMA "public" FROM PUBLIC;"#));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn revoking_create(mut self, revoke_create: bool) -> Self {
+        self.revoke_create = revoke_create;
+        self
+    }
+
     /// The migration that installs the audit schema, or adds what an older one lacks; `None` if there is nothing to add.
     ///
     /// Where it is installed already, `None` for the schema or the owner means: as it is.
@@ -61,7 +80,7 @@ impl Migrations {
             }
         };
         let version = Versions::after(&self.newest, now).next()?;
-        let sql = base::up_sql(&storage, owner);
+        let sql = base::up_sql_revoking(&storage, owner, self.revoke_create);
         let down_sql = match change {
             Change::Install => base::down_sql(&storage),
             _ => NOTHING_TO_UNDO.to_owned(),

@@ -29,6 +29,8 @@ pub struct Migrations {
     pub(super) newest: String,
     pub(super) base: Option<Base>,
     pub(super) tables: Vec<Captured>,
+    /// Whether what is installed takes CREATE on the storage schema from PUBLIC.
+    pub(super) revoke_create: bool,
 }
 
 /// The audit schema, as the newest migration about it leaves it.
