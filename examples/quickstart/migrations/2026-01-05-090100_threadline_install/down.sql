@@ -87,15 +87,13 @@ DROP FUNCTION public.threadline_table(regclass);
 DROP TRIGGER IF EXISTS threadline_end_gap ON public.audit_tables;
 DO $$
 DECLARE
-    guarded regclass;
+    guard record;
 BEGIN
-    FOR guarded IN
-        SELECT tgrelid FROM pg_trigger
-        WHERE left(tgname, 16) = 'threadline_guard' AND tgparentid = 0 AND tgfoid IN ('public.threadline_guard_v1()'::regprocedure, 'public.threadline_guard_insert_v1()'::regprocedure)
+    FOR guard IN
+        SELECT t.tgrelid::regclass AS relation, t.tgname AS name FROM pg_trigger t
+        WHERE t.tgparentid = 0 AND t.tgfoid IN ('public.threadline_guard_v1()'::regprocedure, 'public.threadline_guard_insert_v1()'::regprocedure)
     LOOP
-        EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard ON %s', guarded);
-        EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard_truncate ON %s', guarded);
-        EXECUTE format('DROP TRIGGER IF EXISTS threadline_guard_insert ON %s', guarded);
+        EXECUTE format('DROP TRIGGER %I ON %s', guard.name, guard.relation);
     END LOOP;
 END $$;
 
@@ -116,6 +114,7 @@ DROP FUNCTION public.threadline_capture_v1(regclass, text, text[], jsonb, text[]
 DROP FUNCTION public.threadline_check_readable_v1(regclass, oid);
 DROP FUNCTION public.threadline_attached_v1(regclass);
 DROP FUNCTION public.threadline_triggers_v1(regclass, jsonb);
+DROP FUNCTION public.threadline_bound_body_v1(regclass, text[], text[], text[], text);
 
 DROP FUNCTION public.threadline_check_statement_level_v1(regclass);
 DROP FUNCTION public.threadline_bound_rules_v1(regclass, text[], jsonb);
@@ -128,18 +127,23 @@ DROP FUNCTION public.threadline_key_type_v1(oid, integer, oid);
 DROP FUNCTION public.threadline_truncate_v1(jsonb, regclass, text);
 DROP FUNCTION public.threadline_record_gone_v1(jsonb, regclass);
 DROP FUNCTION public.threadline_rows_query_v1(text, text, jsonb);
-DROP FUNCTION public.threadline_settle_v1(anyelement, boolean, jsonb);
-DROP FUNCTION public.threadline_differences_v1(anyelement, anyelement);
-DROP FUNCTION public.threadline_image_v1(anyelement, jsonb);
-DROP FUNCTION public.threadline_texts_v1(anyelement, text[]);
-DROP FUNCTION public.threadline_verify_columns_v1(regclass, jsonb, jsonb, text[]);
+DROP FUNCTION public.threadline_recheck_v1(jsonb, jsonb, jsonb);
+DROP FUNCTION public.threadline_may_read_v1(oid);
+DROP FUNCTION public.threadline_key_condition_v1(oid, jsonb, jsonb);
+DROP FUNCTION public.threadline_base_type_v1(oid);
+DROP FUNCTION public.threadline_differences_sql_v1(oid, text, text);
+DROP FUNCTION public.threadline_images_query_v1(oid, jsonb, text, text[]);
+DROP FUNCTION public.threadline_image_sql_v1(oid, jsonb, text, text[]);
+DROP FUNCTION public.threadline_holds_json_v1(oid);
+DROP FUNCTION public.threadline_json_v1(text, text);
+DROP FUNCTION public.threadline_verify_columns_v1(oid, jsonb, text[], text[]);
 DROP FUNCTION public.threadline_admit_v1(jsonb, oid, text, text, text, text);
 DROP FUNCTION public.threadline_verify_v1(oid, text, text);
 
-DROP FUNCTION public.threadline_record_rows_v1(jsonb, text, text, jsonb[], jsonb[], jsonb[]);
-DROP FUNCTION public.threadline_inexact_v1();
+DROP FUNCTION public.threadline_record_rows_v1(jsonb, text, bigint[], jsonb[], jsonb[], jsonb[]);
 DROP FUNCTION public.threadline_unchanged_v1(jsonb, text[]);
-DROP FUNCTION public.threadline_record_v1(jsonb, oid, text, text, text, text, text, text[], jsonb, jsonb, text[], boolean);
+DROP FUNCTION public.threadline_columns_of_v1(jsonb);
+DROP FUNCTION public.threadline_record_v1(jsonb, oid, text, text, text, text, text[], jsonb, jsonb, text[], boolean);
 DROP FUNCTION public.threadline_key_v1(jsonb, text, jsonb);
 DROP FUNCTION public.threadline_key_of_v1(jsonb, jsonb);
 DROP FUNCTION public.threadline_list_v1(jsonb, text);
@@ -150,14 +154,16 @@ DROP TRIGGER IF EXISTS threadline_require_changes ON public.audit_actions;
 DROP FUNCTION public.threadline_require_changes_v1();
 DROP FUNCTION public.threadline_record_action_v1(text, jsonb, text, text, text, text, text, text, text, text, boolean);
 DROP FUNCTION public.threadline_transaction_v1();
+DROP FUNCTION public.threadline_has_row_v1(uuid);
 
 DROP TRIGGER IF EXISTS threadline_seal ON public.audit_transactions;
+DROP TRIGGER IF EXISTS threadline_seal ON public.audit_commits;
 
-DROP FUNCTION public.threadline_seal_again_v1(uuid);
+DROP FUNCTION public.threadline_sealed_v1();
 DROP FUNCTION public.threadline_seal_v1();
-DROP FUNCTION public.threadline_enter_v1(uuid, text, text, text, text, text, text);
-DROP FUNCTION public.threadline_require_actor_v1(uuid, text, text, text);
-DROP FUNCTION public.threadline_open_v1(uuid, text, text);
+DROP FUNCTION public.threadline_enter_v1(uuid, text, text, text, text);
+DROP FUNCTION public.threadline_is_open_v1(uuid, text, text, text);
+DROP FUNCTION public.threadline_place_v1(text);
 DROP FUNCTION public.threadline_action_id_v1(uuid, integer);
 DROP FUNCTION public.threadline_meta_v1(text);
 DROP FUNCTION public.threadline_actor_v1(text);

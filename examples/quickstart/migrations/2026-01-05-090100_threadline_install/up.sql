@@ -162,7 +162,9 @@ CREATE TABLE IF NOT EXISTS public.audit_actions (
     request_id text,
     job_id text,
     requires_changes boolean NOT NULL DEFAULT false,
-    inserted_at timestamptz NOT NULL
+    inserted_at timestamptz NOT NULL,
+    session_user_name text NOT NULL,
+    role_name text
 );
 
 -- One row when a transaction commits; one more when something is captured after that. The last one counts.
@@ -232,7 +234,7 @@ SET LOCAL lock_timeout = '2s';
 -- with it.
 CREATE OR REPLACE FUNCTION public.threadline_transaction_id_v1() RETURNS uuid
 LANGUAGE sql STABLE
-AS $$ SELECT encode(timestamptz_send(transaction_timestamp()) || xid8send(pg_current_xact_id()), 'hex')::uuid $$;
+AS $$ SELECT encode(timestamptz_send(transaction_timestamp()) || xid8send(pg_current_xact_id()), 'hex')::pg_catalog.uuid $$;
 
 -- Reads an actor and refuses what isn't one.
 CREATE OR REPLACE FUNCTION public.threadline_actor_v1(setting text) RETURNS jsonb
@@ -245,14 +247,14 @@ BEGIN
         RETURN NULL;
     END IF;
     BEGIN
-        actor := setting::jsonb;
+        actor := setting::pg_catalog.jsonb;
     EXCEPTION WHEN data_exception OR statement_too_complex THEN
         actor := NULL;
     END;
-    IF jsonb_typeof(actor) = 'object' AND actor - '{type,id}'::text[] = '{}' AND jsonb_typeof(actor -> 'type') = 'string'
+    IF jsonb_typeof(actor) = 'object' AND actor - '{type,id}'::pg_catalog.text[] = '{}' AND jsonb_typeof(actor -> 'type') = 'string'
         AND (CASE WHEN actor ->> 'type' IN ('user', 'admin', 'service_account', 'job', 'system') THEN
             jsonb_typeof(actor -> 'id') = 'string' AND length(actor ->> 'id') BETWEEN 1 AND 255
-            AND actor ->> 'id' !~ '[\u0001-\u001f\u007f-\u009f]'
+            AND actor ->> 'id' !~ E'[\\u0001-\\u001f\\u007f-\\u009f]'
         ELSE actor ->> 'type' = 'anonymous' AND coalesce(actor -> 'id', 'null') = 'null' END)
     THEN
         RETURN CASE WHEN actor ->> 'type' = 'anonymous' THEN '{"type": "anonymous"}' ELSE actor END;
@@ -273,8 +275,8 @@ BEGIN
     IF octet_length(setting) > 65536 THEN
         RETURN jsonb_build_object('$threadline', 'omitted', 'bytes', octet_length(setting));
     END IF;
-    IF jsonb_typeof(setting::jsonb) = 'object' THEN
-        RETURN setting::jsonb;
+    IF jsonb_typeof(setting::pg_catalog.jsonb) = 'object' THEN
+        RETURN setting::pg_catalog.jsonb;
     END IF;
     RAISE data_exception;
 EXCEPTION WHEN data_exception OR statement_too_complex THEN
@@ -285,202 +287,239 @@ END $$;
 -- Actions have ids that are computed from the transaction, so that a transaction can only ever name its own.
 CREATE OR REPLACE FUNCTION public.threadline_action_id_v1(tx uuid, ordinal integer) RETURNS uuid
 LANGUAGE sql IMMUTABLE
-AS $$ SELECT md5(tx::text || '/' || ordinal)::uuid $$;
+AS $$ SELECT md5(tx::pg_catalog.text || '/' || ordinal)::pg_catalog.uuid $$;
 
--- Makes sure that the transaction has its row and its actor. `known` is what threadline.open said. Whether the transaction
--- may be sealed already, so that what is captured now has to seal it again.
-CREATE OR REPLACE FUNCTION public.threadline_open_v1(tx uuid, setting text, known text) RETURNS boolean
+-- Where the row of the running transaction is, as a setting remembers it: its ctid, then the actor that was set when it was
+-- looked at. The setting is never believed: whoever reads it looks at the row. NULL where it is no such mark.
+CREATE OR REPLACE FUNCTION public.threadline_place_v1(mark text) RETURNS text
+LANGUAGE sql IMMUTABLE
+AS $$ SELECT pg_catalog.substring(mark, '^[(][0-9]{1,9},[0-9]{1,4}[)]') $$;
+
+-- Whether a mark leads to the row of the running transaction, and the row needs nothing more: it has an actor if one is set,
+-- and no commit marker yet, since the marker locks it. A row of one's own that is found by its ctid costs a SERIALIZABLE
+-- transaction no predicate lock; the index page that everybody inserts into would.
+CREATE OR REPLACE FUNCTION public.threadline_is_open_v1(tx uuid, setting text, mark text, required text) RETURNS boolean
 LANGUAGE plpgsql
 AS $$
 DECLARE
-    actor pg_catalog.jsonb := public.threadline_actor_v1(setting);
+    place CONSTANT pg_catalog.text := public.threadline_place_v1(mark);
+BEGIN
+    RETURN place || setting = mark AND EXISTS (
+        SELECT FROM public.audit_transactions t
+        WHERE t.ctid = place::pg_catalog.tid AND t.id = tx AND t.xmax = '0' AND (setting = '' OR t.actor_ref IS NOT NULL)
+          AND (required IS NULL OR t.actor_ref ->> 'type' <> 'anonymous' OR required <> 'known' AND t.actor_ref IS NOT NULL));
+END $$;
+
+-- Makes sure that the transaction has its row, with the actor that is set, and that it may write to a table. Says where the row
+-- is, with a '!' before it if it stays locked, because the transaction had a commit marker.
+CREATE OR REPLACE FUNCTION public.threadline_enter_v1(
+    tx uuid, setting text, required text, target_schema text, target_name text
+) RETURNS text
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    actor CONSTANT pg_catalog.jsonb := public.threadline_actor_v1(setting);
+    first_action CONSTANT pg_catalog.text := public.threadline_place_v1(current_setting('threadline.actions', true));
     stored pg_catalog.jsonb;
+    place pg_catalog.text;
+    locked boolean := false;
     mark pg_catalog.text; -- assigned, because PERFORM costs a query
 BEGIN
-    -- Neither open nor sealed: the seal, if it fires with this statement, leaves its mark on it.
-    mark := set_config('threadline.open', '?', true);
-    INSERT INTO public.audit_transactions
+    INSERT INTO public.audit_transactions AS t
         (id, txid, occurred_at, source, meta, actor_ref, action_id, request_id, correlation_id, job_id,
          session_user_name, role_name, application_name, client_address)
     VALUES
         (tx, pg_current_xact_id(), clock_timestamp(), left(nullif(current_setting('threadline.source', true), ''), 255),
          public.threadline_meta_v1(current_setting('threadline.meta', true)), actor,
-         -- The setting says only that an action came first: its id is computed, so that no other can be claimed.
-         CASE WHEN current_setting('threadline.actions', true) <> '' THEN public.threadline_action_id_v1(tx, 1) END,
+         -- The setting says only where to look.
+         CASE WHEN first_action IS NOT NULL THEN (
+             SELECT a.id FROM public.audit_actions a WHERE a.ctid = first_action::pg_catalog.tid AND a.transaction_id = tx) END,
          left(nullif(current_setting('threadline.request_id', true), ''), 255),
          left(nullif(current_setting('threadline.correlation_id', true), ''), 255),
          left(nullif(current_setting('threadline.job_id', true), ''), 255),
          session_user, nullif(current_setting('role'), 'none'), current_setting('application_name'), inet_client_addr())
-    ON CONFLICT (id) DO NOTHING;
-    IF FOUND THEN
-        RETURN current_setting('threadline.open') = ''; -- constraints are immediate, and the seal came with the row
+    ON CONFLICT (id) DO NOTHING
+    RETURNING t.ctid::pg_catalog.text, t.actor_ref INTO place, stored;
+    IF NOT FOUND THEN
+        SELECT t.ctid::pg_catalog.text, t.actor_ref, t.xmax <> '0' INTO place, stored, locked FROM public.audit_transactions t WHERE t.id = tx;
+        IF locked OR stored IS NULL AND actor IS NOT NULL THEN
+            -- The new version fires the trigger that writes a commit marker. It inherits the lock of an earlier marker, but not
+            -- the xmax of a savepoint that was rolled back.
+            UPDATE public.audit_transactions t SET actor_ref = coalesce(t.actor_ref, actor) WHERE t.id = tx
+                RETURNING t.ctid::pg_catalog.text, t.actor_ref, t.xmax <> '0' INTO place, stored, locked;
+        END IF;
     END IF;
-    SELECT actor_ref INTO stored FROM public.audit_transactions WHERE id = tx;
-    IF stored IS NULL AND actor IS NOT NULL THEN
-        UPDATE public.audit_transactions SET actor_ref = actor WHERE id = tx;
-    ELSIF stored <> actor THEN
+    IF stored <> actor THEN
         RAISE EXCEPTION 'threadline: this transaction writes as % and can''t go on as %', stored, actor
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Commit first: a transaction has one actor.';
-    END IF;
-    RETURN left(known, 36) <> tx::text;
-END $$;
-
--- Refuses a write to a table that requires an actor.
-CREATE OR REPLACE FUNCTION public.threadline_require_actor_v1(tx uuid, setting text, required text, target text) RETURNS void
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    actor pg_catalog.jsonb := public.threadline_actor_v1(setting);
-BEGIN
-    IF actor IS NULL THEN
-        SELECT actor_ref INTO actor FROM public.audit_transactions WHERE id = tx;
-    END IF;
-    IF actor IS NULL OR (required = 'known' AND actor ->> 'type' = 'anonymous') THEN
-        RAISE EXCEPTION 'threadline: table % requires %', target,
-            CASE required WHEN 'known' THEN 'an actor who is known' ELSE 'an actor' END
-            USING ERRCODE = 'insufficient_privilege',
-                  HINT = 'Write inside threadline::transaction, or SELECT set_config(''threadline.actor_ref'', ''{"type": "user", "id": "42"}'', true) first.';
-    END IF;
-END $$;
-
--- Makes sure that the transaction may write to a table and is open. `known` is what threadline.open says, `command` tells
--- the writing command from others of the same statement, with a 'd' before it if it deletes; NULL if it isn't known. Returns
--- what is known of the transaction:
---   '-'  this command is the first of the client's statement that is captured, or all of them only delete
---   '+'  it is not: a trigger or a function wrote in the middle of it, so that events may have overtaken each other
---   '!'  the transaction may be sealed already, so that what is captured now has to seal it again
--- That and the command are remembered in threadline.open, the statement in threadline.statement.
-CREATE OR REPLACE FUNCTION public.threadline_enter_v1(
-    tx uuid, setting text, known text, command text, required text, target_schema text, target_name text
-) RETURNS text
-LANGUAGE plpgsql
-AS $$
-DECLARE
-    last CONSTANT pg_catalog.text := split_part(known, E'\x01', 2);
-    state pg_catalog.text := '-';
-    mark pg_catalog.text; -- assigned, because PERFORM costs a query
-BEGIN
-    IF required IS NOT NULL THEN
-        PERFORM public.threadline_require_actor_v1(tx, setting, required, target_schema || '.' || target_name);
-    END IF;
-    IF known = tx::text || '-' || setting || E'\x01' || command THEN
-        RETURN '-';
-    ELSIF left(known, 36) <> tx::text OR substr(known, 38, length(setting) + 1) <> setting || E'\x01' THEN
-        IF public.threadline_open_v1(tx, setting, known) THEN
-            RETURN '!';
+    ELSIF required IS NOT NULL THEN
+        IF stored IS NULL OR required = 'known' AND stored ->> 'type' = 'anonymous' THEN
+            RAISE EXCEPTION 'threadline: table %.% requires %', target_schema, target_name,
+                CASE required WHEN 'known' THEN 'an actor who is known' ELSE 'an actor' END
+                USING ERRCODE = 'insufficient_privilege',
+                      HINT = 'Write inside threadline::transaction, or SELECT set_config(''threadline.actor_ref'', ''{"type": "user", "id": "42"}'', true) first.';
         END IF;
     END IF;
-    -- Something of this transaction was captured before, in the same statement.
-    IF left(known, 36) = tx::text AND current_setting('threadline.statement', true) = statement_timestamp()::text THEN
-        IF substr(known, 37, 1) = '-' AND (last LIKE 'd%' AND command LIKE 'd%' OR ltrim(last, 'd') = ltrim(command, 'd')) THEN
-            -- One that also writes rows counts as such to the end.
-            command := CASE WHEN last LIKE 'd%' THEN command ELSE last END;
-        ELSE
-            state := '+';
-        END IF;
-    END IF;
-    mark := set_config('threadline.statement', statement_timestamp()::text, true)
-        || set_config('threadline.open', tx::text || state || setting || E'\x01' || CASE state WHEN '-' THEN coalesce(command, '?') ELSE '' END, true);
-    RETURN state;
+    mark := set_config('threadline.open', place || setting, true);
+    RETURN CASE WHEN locked THEN '!' || place ELSE place END;
 END $$;
 
--- The commit seal. It runs when the transaction commits, so committed_at is within the commit itself.
+-- The commit marker. It is written when the transaction commits, so committed_at is within the commit itself. The row of the
+-- transaction is locked then: what is captured after that, by other deferred triggers, finds it so and has a later marker written.
 CREATE OR REPLACE FUNCTION public.threadline_seal_v1() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
-DECLARE
-    mark pg_catalog.text;
 BEGIN
+    -- A version that was superseded has a successor, which fires this trigger too. xmax is also that of a rolled back one.
+    IF NEW.xmax <> '0' THEN
+        IF NOT EXISTS (SELECT FROM public.audit_transactions t WHERE t.ctid = NEW.ctid) THEN
+            RETURN NULL;
+        END IF;
+    END IF;
     INSERT INTO public.audit_commits (transaction_id, occurred_at, committed_at) VALUES (NEW.id, NEW.occurred_at, clock_timestamp());
-    -- What is captured from now on doesn't find the transaction open, and seals it again.
-    mark := set_config('threadline.open', '', true);
+    PERFORM FROM public.audit_transactions t WHERE t.ctid = NEW.ctid FOR UPDATE;
+    RETURN NULL;
+END $$;
+
+-- Notices a commit marker that was written too early. When a transaction commits, this trigger fires after the one above; within
+-- it only if SET CONSTRAINTS made both immediate, and the transaction goes on. Then they are deferred again, and a new version of
+-- the transaction's row gets its marker at the commit. SET CONSTRAINTS goes by name, which is therefore the same.
+CREATE OR REPLACE FUNCTION public.threadline_sealed_v1() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
+AS $$
+BEGIN
+    IF pg_trigger_depth() > 1 THEN
+        SET CONSTRAINTS public.threadline_seal DEFERRED;
+        UPDATE public.audit_transactions SET id = id WHERE id = NEW.transaction_id;
+    END IF;
     RETURN NULL;
 END $$;
 
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'public.audit_transactions'::regclass AND tgname = 'threadline_seal') THEN
-        CREATE CONSTRAINT TRIGGER threadline_seal AFTER INSERT ON public.audit_transactions
+        CREATE CONSTRAINT TRIGGER threadline_seal AFTER INSERT OR UPDATE ON public.audit_transactions
             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.threadline_seal_v1();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'public.audit_commits'::regclass AND tgname = 'threadline_seal') THEN
+        CREATE CONSTRAINT TRIGGER threadline_seal AFTER INSERT ON public.audit_commits
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.threadline_sealed_v1();
     END IF;
 END $$;
 
--- Seals a transaction that wrote on after its seal: the last one counts.
-CREATE OR REPLACE FUNCTION public.threadline_seal_again_v1(tx uuid) RETURNS void
-LANGUAGE sql
-AS $$
-    INSERT INTO public.audit_commits SELECT id, occurred_at, clock_timestamp() FROM public.audit_transactions WHERE id = tx
-$$;
-
 REVOKE ALL ON FUNCTION
-    public.threadline_open_v1(uuid, text, text),
-    public.threadline_require_actor_v1(uuid, text, text, text),
-    public.threadline_enter_v1(uuid, text, text, text, text, text, text),
+    public.threadline_place_v1(text),
+    public.threadline_is_open_v1(uuid, text, text, text),
+    public.threadline_enter_v1(uuid, text, text, text, text),
     public.threadline_seal_v1(),
-    public.threadline_seal_again_v1(uuid)
+    public.threadline_sealed_v1()
 FROM PUBLIC;
 
 -- Actions: what the application did, and why.
 
 SET LOCAL lock_timeout = '2s';
 
+-- Whether the running transaction has its row: by its place, if the mark tells it, for the sake of SERIALIZABLE transactions.
+CREATE OR REPLACE FUNCTION public.threadline_has_row_v1(tx uuid) RETURNS boolean
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    place CONSTANT pg_catalog.text := public.threadline_place_v1(current_setting('threadline.open', true));
+BEGIN
+    IF place IS NOT NULL THEN
+        IF EXISTS (SELECT FROM public.audit_transactions t WHERE t.ctid = place::pg_catalog.tid AND t.id = tx) THEN
+            RETURN true;
+        END IF;
+    END IF;
+    RETURN EXISTS (SELECT FROM public.audit_transactions t WHERE t.id = tx);
+END $$;
+
 -- The audited transaction that is running; NULL while nothing was captured.
 CREATE OR REPLACE FUNCTION public.threadline_transaction_v1() RETURNS uuid
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
-    SELECT id FROM public.audit_transactions
-    WHERE pg_current_xact_id_if_assigned() IS NOT NULL AND id = public.threadline_transaction_id_v1()
-$$;
+DECLARE
+    tx pg_catalog.uuid;
+BEGIN
+    IF pg_current_xact_id_if_assigned() IS NOT NULL THEN
+        tx := public.threadline_transaction_id_v1();
+        IF public.threadline_has_row_v1(tx) THEN
+            RETURN tx;
+        END IF;
+    END IF;
+    RETURN NULL;
+END $$;
 
--- Records what the application did and why, as any role. Links to the transaction in whichever order the two come.
+-- Records what the application did and why, and who says so. Its id is computed from the transaction and its number, so that a
+-- transaction has at most 10,000. The setting threadline.actions remembers where the first one is, and how many there
+-- are: without it, a number that is free has to be looked for.
 CREATE OR REPLACE FUNCTION public.threadline_record_action_v1(
     name text, actor_ref jsonb DEFAULT NULL, status text DEFAULT 'ok', verb text DEFAULT NULL, category text DEFAULT NULL,
     reason text DEFAULT NULL, comment text DEFAULT NULL, correlation_id text DEFAULT NULL, request_id text DEFAULT NULL,
     job_id text DEFAULT NULL, requires_changes boolean DEFAULT false
 ) RETURNS uuid
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
 #variable_conflict use_column
 DECLARE
-    tx pg_catalog.uuid := public.threadline_transaction_id_v1();
-    actor pg_catalog.jsonb := coalesce(public.threadline_actor_v1(actor_ref::text), public.threadline_actor_v1(current_setting('threadline.actor_ref', true)));
-    ordinal integer := 0;
+    tx CONSTANT pg_catalog.uuid := public.threadline_transaction_id_v1();
+    actor CONSTANT pg_catalog.jsonb := coalesce(public.threadline_actor_v1(actor_ref::text), public.threadline_actor_v1(current_setting('threadline.actor_ref', true)));
+    place pg_catalog.text := public.threadline_place_v1(current_setting('threadline.actions', true));
+    ordinal integer := coalesce(substring(current_setting('threadline.actions', true), '^[(][0-9,]+[)]([0-9]{1,5})$')::integer, 0);
+    step integer := 1;
     action pg_catalog.uuid;
+    transaction_place pg_catalog.text;
 BEGIN
     IF coalesce(length(name), 0) NOT BETWEEN 1 AND 255 THEN
         RAISE EXCEPTION 'threadline: an action needs a name of 1 to 255 characters' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF status IS NULL OR status NOT IN ('ok', 'error') THEN
-        RAISE EXCEPTION 'threadline: the status of action % is ok or error, not %', name, status USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION 'threadline: the status of action % is ok or error, not %', name, left(status, 20) USING ERRCODE = 'invalid_parameter_value';
     END IF;
     LOOP
-        ordinal := ordinal + 1;
+        ordinal := ordinal + step;
+        IF ordinal > 10000 THEN
+            RAISE EXCEPTION 'threadline: action % is one too many: a transaction records up to 10,000', name
+                USING ERRCODE = 'program_limit_exceeded', HINT = 'Commit, and go on in another transaction.';
+        END IF;
         action := public.threadline_action_id_v1(tx, ordinal);
-        INSERT INTO public.audit_actions
+        INSERT INTO public.audit_actions AS a
             (id, transaction_id, name, actor_ref, status, verb, category, reason, comment,
-             correlation_id, request_id, job_id, requires_changes, inserted_at)
+             correlation_id, request_id, job_id, requires_changes, inserted_at, session_user_name, role_name)
         VALUES
             (action, tx, $1, actor, $3, left($4, 255), left($5, 255), left($6, 4096), left($7, 65536),
              left(coalesce($8, nullif(current_setting('threadline.correlation_id', true), '')), 255),
              left(coalesce($9, nullif(current_setting('threadline.request_id', true), '')), 255),
              left(coalesce($10, nullif(current_setting('threadline.job_id', true), '')), 255),
-             coalesce($11, false), clock_timestamp())
-        ON CONFLICT (id) DO NOTHING;
+             coalesce($11, false), clock_timestamp(), session_user, nullif(current_setting('role'), 'none'))
+        ON CONFLICT (id) DO NOTHING
+        RETURNING CASE ordinal WHEN 1 THEN a.ctid::text ELSE coalesce(place, a.ctid::text) END INTO place;
         EXIT WHEN FOUND;
+        step := step * 2;
     END LOOP;
+    PERFORM set_config('threadline.actions', place || ordinal, true);
     IF ordinal = 1 THEN
-        UPDATE public.audit_transactions SET action_id = action WHERE id = tx AND action_id IS NULL;
-        PERFORM set_config('threadline.actions', '1', true);
+        -- The transaction's row names its first action. One that comes later does so by itself.
+        transaction_place := public.threadline_place_v1(current_setting('threadline.open', true));
+        IF transaction_place IS NOT NULL THEN
+            UPDATE public.audit_transactions t SET action_id = action
+                WHERE t.ctid = transaction_place::tid AND t.id = tx AND t.action_id IS NULL
+                RETURNING t.ctid::text INTO transaction_place;
+            IF FOUND THEN
+                PERFORM set_config('threadline.open',
+                    transaction_place || regexp_replace(current_setting('threadline.open'), '^[(][0-9,]+[)]', ''), true);
+            END IF;
+        END IF;
     END IF;
     RETURN action;
 END $$;
 
 -- An action that asked for the link fails its transaction when there is nothing to link to.
 CREATE OR REPLACE FUNCTION public.threadline_require_changes_v1() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM public.audit_transactions WHERE id = NEW.transaction_id) THEN
+    IF NOT public.threadline_has_row_v1(NEW.transaction_id) THEN
         RAISE EXCEPTION 'threadline: action % requires changes, and its transaction captured none', NEW.name
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Write to an audited table in the same transaction, or record the action without requiring changes.';
@@ -497,7 +536,7 @@ BEGIN
     END IF;
 END $$;
 
-REVOKE ALL ON FUNCTION public.threadline_require_changes_v1() FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.threadline_has_row_v1(uuid), public.threadline_require_changes_v1() FROM PUBLIC;
 
 -- The recorder: what a row change leaves in audit_changes.
 --
@@ -514,14 +553,22 @@ REVOKE ALL ON FUNCTION public.threadline_require_changes_v1() FROM PUBLIC;
 
 SET LOCAL lock_timeout = '2s';
 
+-- An image with the placeholders of masked columns that have a value. Without a query, which auto_explain could log with the
+-- values that are kept out: so it is wherever images go.
 CREATE OR REPLACE FUNCTION public.threadline_masked_v1(image jsonb, mask jsonb) RETURNS jsonb
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
-    masks pg_catalog.jsonb;
+    field pg_catalog.text;
 BEGIN
-    SELECT jsonb_object_agg(m.key, m.value) INTO masks FROM jsonb_each(mask) m WHERE image -> m.key <> 'null';
-    RETURN image || coalesce(masks, '{}');
+    IF image IS NOT NULL AND mask IS NOT NULL THEN
+        FOREACH field IN ARRAY ARRAY(SELECT jsonb_object_keys(mask)) LOOP
+            IF image -> field <> 'null' THEN
+                image := image || jsonb_build_object(field, mask -> field);
+            END IF;
+        END LOOP;
+    END IF;
+    RETURN image;
 END $$;
 
 -- A list of the rules; '{}' where there is none.
@@ -540,9 +587,12 @@ CREATE OR REPLACE FUNCTION public.threadline_key_of_v1(rules jsonb, image jsonb)
 LANGUAGE plpgsql IMMUTABLE
 AS $$
 DECLARE
-    pk pg_catalog.jsonb;
+    pk pg_catalog.jsonb := '{}';
+    field pg_catalog.text;
 BEGIN
-    SELECT jsonb_object_agg(k, image ->> k) INTO pk FROM jsonb_array_elements_text(rules -> 'key') k;
+    FOREACH field IN ARRAY public.threadline_list_v1(rules, 'key') LOOP
+        pk := pk || jsonb_build_object(field, image ->> field);
+    END LOOP;
     IF jsonb_strip_nulls(pk) <> pk THEN
         RAISE EXCEPTION 'threadline: table %.% has no value in its key columns %', rules ->> 'table_schema', rules ->> 'table_name', public.threadline_list_v1(rules, 'key')
             USING ERRCODE = 'object_not_in_prerequisite_state',
@@ -560,18 +610,18 @@ AS $$
 $$;
 
 -- Records one row change from its two whole images, and says what is left to do:
---   NULL       nothing was recorded: look at the rows, and pass their images and what changed, carefully
---   ''         nothing
---   'moved'    the key changed: another row may live under the old one
---   'overtaken' somebody wrote in between: the row's newest version may have been recorded already
--- `relation`, its schema and name are what fired the trigger, `operation` and `moment` are those of the trigger; without one,
--- `relation` is NULL. `command` tells the writing command from others of the same statement. `columns` are those of the
--- table in the order of their names, as far as they are known. `careful` says that the images were made column by column
--- where they had to be.
--- Few and large expressions, because each is made ready once in a transaction; variables in INSERT, because what is computed
--- there is made ready for each row.
+--   NULL     nothing was recorded: the images don't show everything, so look at the rows, and pass careful ones and what changed
+--   ''       nothing
+--   'moved'  the key changed: another row may live under the old one
+-- `relation`, its schema and name are what fired the trigger, `operation` and `trigger_when` are those of the trigger; without
+-- one, `relation` is NULL. `columns` are those of the table in the order of their names, as far as they are known. `careful` says
+-- that the images were made column by column where they had to be.
+--
+-- PL/pgSQL initialises every simple expression once per transaction, so few large expressions beat many small ones. Values are
+-- computed into variables first: expressions inside the INSERT are set up at each execution. Arguments of calls have exactly
+-- the types of the parameters, so that no other function of the name is a better match.
 CREATE OR REPLACE FUNCTION public.threadline_record_v1(
-    rules jsonb, relation oid, relation_schema text, relation_name text, operation text, moment text, command text,
+    rules jsonb, relation oid, relation_schema text, relation_name text, operation text, trigger_when text,
     columns text[], before jsonb, after jsonb, changed text[], careful boolean
 ) RETURNS text
 LANGUAGE plpgsql
@@ -579,18 +629,24 @@ AS $$
 DECLARE
     target CONSTANT integer := rules -> 'table_id';
     key_column CONSTANT pg_catalog.text := rules ->> 'key_column';
+    setting CONSTANT pg_catalog.text := coalesce(current_setting('threadline.actor_ref', true), '');
+    mark CONSTANT pg_catalog.text := current_setting('threadline.open', true);
+    place pg_catalog.text := public.threadline_place_v1(mark);
+    spot pg_catalog.tid;
+    locked boolean := false;
     pk pg_catalog.jsonb;
     prior pg_catalog.jsonb;
     field pg_catalog.text;
     hidden pg_catalog.text[];
+    required pg_catalog.text;
+    unattributed boolean;
     tx pg_catalog.uuid;
-    state pg_catalog.text;
 BEGIN
     IF relation_name <> rules ->> 'table_name' OR relation_schema <> rules ->> 'table_schema' OR operation = 'TRUNCATE'
         OR current_setting('threadline.capture', true) = 'off'
     THEN
         IF NOT careful THEN
-            IF NOT public.threadline_admit_v1(rules, relation, relation_schema, relation_name, operation, moment) THEN
+            IF NOT public.threadline_admit_v1(rules, relation, relation_schema, relation_name, operation, trigger_when) THEN
                 RETURN '';
             END IF;
         END IF;
@@ -600,14 +656,16 @@ BEGIN
     IF NOT careful AND coalesce(greatest(pg_column_size(before), pg_column_size(after)) > (rules -> 'max_value_bytes')::integer, true) THEN
         RETURN NULL;
     END IF;
-    pk := CASE WHEN operation = 'TRUNCATE' THEN '{}'::jsonb ELSE public.threadline_key_v1(rules, key_column, coalesce(before, after)) END;
+    pk := CASE WHEN operation = 'TRUNCATE' THEN '{}'::pg_catalog.jsonb ELSE public.threadline_key_v1(rules, key_column, coalesce(before, after)) END;
     IF operation = 'UPDATE' THEN
         IF pk <> public.threadline_key_v1(rules, key_column, after) THEN
-            PERFORM public.threadline_record_v1(rules, relation, relation_schema, relation_name, 'DELETE', NULL, command, columns, before, NULL, NULL, true);
-            PERFORM public.threadline_record_v1(rules, relation, relation_schema, relation_name, 'INSERT', NULL, command, columns, NULL, after, NULL, true);
+            field := public.threadline_record_v1(rules, relation, relation_schema, relation_name, 'DELETE'::pg_catalog.text, NULL::pg_catalog.text,
+                columns, before, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true);
+            field := public.threadline_record_v1(rules, relation, relation_schema, relation_name, 'INSERT'::pg_catalog.text, NULL::pg_catalog.text,
+                columns, NULL::pg_catalog.jsonb, after, NULL::pg_catalog.text[], true);
             RETURN 'moved';
         END IF;
-        prior := '{}'::jsonb;
+        prior := '{}'::pg_catalog.jsonb;
         IF changed IS NULL THEN
             -- A loop: a query over jsonb_each_text() takes three times as long.
             FOREACH field IN ARRAY columns LOOP
@@ -625,21 +683,21 @@ BEGIN
                 prior := prior || jsonb_build_object(field, before -> field);
             END LOOP;
             IF rules ? 'on_change' THEN
-                after := after - ARRAY(SELECT jsonb_object_keys(public.threadline_unchanged_v1(rules, changed)));
+                after := after - public.threadline_unchanged_v1(rules, changed);
             END IF;
         END IF;
         before := prior;
     END IF;
     IF rules ?| '{redacted,except_columns,ignore_only}' THEN
         IF relation IS NOT NULL AND coalesce(after, before) - columns <> '{}' AND rules ? 'redacted' THEN
-            PERFORM public.threadline_verify_columns_v1(relation, rules, coalesce(after, before), columns);
+            PERFORM public.threadline_verify_columns_v1(relation, rules, public.threadline_columns_of_v1(coalesce(after, before)), columns);
         END IF;
-        hidden := public.threadline_list_v1(rules, 'exclude');
-        IF changed <> '{}' AND changed <@ (hidden || public.threadline_list_v1(rules, 'ignore_only')) THEN
+        hidden := public.threadline_list_v1(rules, 'exclude'::pg_catalog.text);
+        IF changed <> '{}' AND changed <@ (hidden || public.threadline_list_v1(rules, 'ignore_only'::pg_catalog.text)) THEN
             RETURN '';
         END IF;
         after := public.threadline_masked_v1(after - hidden, rules -> 'mask');
-        hidden := hidden || public.threadline_list_v1(rules, 'except_columns');
+        hidden := hidden || public.threadline_list_v1(rules, 'except_columns'::pg_catalog.text);
         changed := CASE operation WHEN 'UPDATE' THEN ARRAY(SELECT f FROM unnest(changed) f WHERE f <> ALL (hidden) ORDER BY f COLLATE "C") END;
         before := public.threadline_masked_v1(before - hidden, rules -> 'mask');
     END IF;
@@ -648,117 +706,124 @@ BEGIN
     END IF;
 
     tx := public.threadline_transaction_id_v1();
-    -- The usual case, without a call: the same command wrote before.
-    IF (current_setting('threadline.open', true) = tx::text || '-' || coalesce(current_setting('threadline.actor_ref', true), '') || E'\x01' || command
-        AND NOT rules ? 'require_actor') IS NOT TRUE
-    THEN
-        state := public.threadline_enter_v1(tx, coalesce(current_setting('threadline.actor_ref', true), ''),
-            coalesce(current_setting('threadline.open', true), ''), command, rules ->> 'require_actor', relation_schema, relation_name);
+    required := rules ->> 'require_actor';
+    unattributed := setting = '' AND required IS NULL;
+    IF place || setting = mark THEN
+        spot := place::pg_catalog.tid;
     END IF;
-    INSERT INTO public.audit_changes
-        (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk,
-         data_after, changed_fields, changed_from)
-    VALUES
-        (nextval('public.audit_changes_id_seq'), hashtextextended(pk::text, 0), clock_timestamp(), tx, target,
-         relation_schema, relation_name, lower(operation), pk, after, changed, before);
-    IF state = '!' THEN
-        PERFORM public.threadline_seal_again_v1(tx);
-    END IF;
-    RETURN CASE WHEN state <> '-' OR rules ? 'key_deferrable' THEN 'overtaken' ELSE '' END;
+    FOR attempt IN 1..4 LOOP
+        IF attempt > 1 OR spot IS NULL THEN
+            -- Twice where SET CONSTRAINTS made constraints immediate: then the commit marker comes with the row, and renews it.
+            place := public.threadline_enter_v1(tx, setting, required, relation_schema, relation_name);
+            spot := ltrim(place, '!')::pg_catalog.tid;
+            locked := place LIKE '!%';
+        END IF;
+        -- A change is inserted only together with a look at the row of its transaction; see threadline_is_open_v1.
+        INSERT INTO public.audit_changes
+            (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk,
+             data_after, changed_fields, changed_from)
+        SELECT
+            nextval('public.audit_changes_id_seq'), hashtextextended(pk::pg_catalog.text, 0), clock_timestamp(), tx, target,
+            relation_schema, relation_name, lower(operation), pk, after, changed, before
+        FROM public.audit_transactions t
+        WHERE t.ctid = spot AND t.id = tx AND (t.xmax = '0' OR locked)
+          AND (unattributed OR t.actor_ref IS NOT NULL) AND (required IS DISTINCT FROM 'known' OR t.actor_ref ->> 'type' <> 'anonymous');
+        IF FOUND THEN
+            RETURN '';
+        END IF;
+    END LOOP;
+    RAISE EXCEPTION 'threadline: the row of transaction % is not to be found', tx
+        USING ERRCODE = 'internal_error', HINT = 'Is there a trigger or a rule on public.audit_transactions that is not Threadline''s?';
 END $$;
 
--- The columns that are stored only when they change, and did not; NULL if there is none or the key changed.
-CREATE OR REPLACE FUNCTION public.threadline_unchanged_v1(rules jsonb, changed text[]) RETURNS jsonb
+-- The names of an image's columns.
+CREATE OR REPLACE FUNCTION public.threadline_columns_of_v1(image jsonb) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE SET plan_cache_mode = force_generic_plan
+AS $$ BEGIN RETURN ARRAY(SELECT jsonb_object_keys(image)); END $$;
+
+-- The columns that are stored only when they change, and did not; none if the key changed.
+CREATE OR REPLACE FUNCTION public.threadline_unchanged_v1(rules jsonb, changed text[]) RETURNS text[]
 LANGUAGE sql IMMUTABLE
 AS $$
-    SELECT jsonb_object_agg(u, NULL) FROM jsonb_array_elements_text(rules -> 'on_change') u
-    WHERE u <> ALL (changed) AND NOT rules -> 'key' ?| changed
+    SELECT ARRAY(SELECT u FROM jsonb_array_elements_text(rules -> 'on_change') u
+                 WHERE u <> ALL (changed) AND NOT rules -> 'key' ?| changed)
 $$;
 
--- Ends a quick pass over the rows of a statement: their images don't show what changed.
-CREATE OR REPLACE FUNCTION public.threadline_inexact_v1() RETURNS boolean
-LANGUAGE plpgsql
-AS $$
-BEGIN
-    RAISE EXCEPTION 'threadline: the images of a row don''t show what changed';
-END $$;
-
--- Records many row changes of one statement: what threadline_record_v1 does, for arrays of images. `changes` has the
--- changed columns where they are known. An UPDATE of a key is recorded as the delete under the old key; its other half by
--- the operation 'MOVE', once all old keys are free. Returns '' or 'overtaken', as threadline_record_v1
--- does, with 'moved' behind it if a key changed.
+-- Records many row changes of one statement: what threadline_record_v1 does, for arrays of images and of the places that the rows
+-- have in it. `changes` has the changed columns where they are known. An UPDATE of a key is recorded as the delete under the
+-- old key; its other half by the operation 'MOVE', once all old keys are free. Returns whether a key changed, and the places
+-- of the rows that were left out because their images don't show what changed.
 CREATE OR REPLACE FUNCTION public.threadline_record_rows_v1(
-    rules jsonb, operation text, command text, before jsonb[], after jsonb[], changes jsonb[]
-) RETURNS text
+    rules jsonb, operation text, places bigint[], before jsonb[], after jsonb[], changes jsonb[], OUT moved boolean, OUT inexact bigint[]
+)
 LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan -- planning takes longer than recording a few rows
+SET plan_cache_mode = force_generic_plan -- planning takes longer than recording a few rows, and a plan with values could be logged
 AS $$
 DECLARE
     target CONSTANT integer := rules -> 'table_id';
     target_schema CONSTANT pg_catalog.text := rules ->> 'table_schema';
     target_name CONSTANT pg_catalog.text := rules ->> 'table_name';
     key_column CONSTANT pg_catalog.text := rules ->> 'key_column';
-    exclude CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'exclude');
-    hidden CONSTANT pg_catalog.text[] := exclude || public.threadline_list_v1(rules, 'except_columns');
-    ignored CONSTANT pg_catalog.text[] := exclude || public.threadline_list_v1(rules, 'ignore_only');
+    exclude CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'exclude'::pg_catalog.text);
+    hidden CONSTANT pg_catalog.text[] := exclude || public.threadline_list_v1(rules, 'except_columns'::pg_catalog.text);
+    ignored CONSTANT pg_catalog.text[] := exclude || public.threadline_list_v1(rules, 'ignore_only'::pg_catalog.text);
     store_changed_from CONSTANT boolean := rules ? 'store_changed_from';
     mask CONSTANT pg_catalog.jsonb := rules -> 'mask';
-    on_change CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'on_change');
+    on_change CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'on_change'::pg_catalog.text);
     tx CONSTANT pg_catalog.uuid := public.threadline_transaction_id_v1();
-    state pg_catalog.text;
-    moved boolean;
+    setting CONSTANT pg_catalog.text := coalesce(current_setting('threadline.actor_ref', true), '');
+    required CONSTANT pg_catalog.text := rules ->> 'require_actor';
+    place pg_catalog.text;
 BEGIN
-    state := public.threadline_enter_v1(tx, coalesce(current_setting('threadline.actor_ref', true), ''),
-        coalesce(current_setting('threadline.open', true), ''), command, rules ->> 'require_actor', target_schema, target_name);
-    WITH line AS (
+    IF public.threadline_is_open_v1(tx, setting, current_setting('threadline.open', true), required) IS NOT TRUE THEN
+        place := public.threadline_enter_v1(tx, setting, required, target_schema, target_name);
+    END IF;
+    WITH change AS MATERIALIZED (
+        SELECT k.place, k.op, CASE k.op WHEN 'insert' THEN k.new_key ELSE k.old_key END AS pk,
+            CASE k.op WHEN 'update' THEN k.after - ARRAY(SELECT u FROM unnest(on_change) u WHERE u <> ALL (d.changed)) ELSE k.after END AS after,
+            CASE k.op WHEN 'update' THEN ARRAY(SELECT f FROM unnest(d.changed) f WHERE f <> ALL (hidden)) END AS changed,
+            CASE k.op WHEN 'update' THEN coalesce(d.prior, '{}') ELSE k.before END AS prior,
+            k.op = 'update' AND d.changed <> '{}' AND d.changed <@ ignored AS unseen,
+            -- The text of a jsonb value doesn't tell 1 from "1": where the images don't show it, the rows have to.
+            k.op = 'update' AND k.changed IS NULL AND (d.changed IS NULL OR k.before - d.changed <> k.after - d.changed) AS inexact
+        FROM (
+            SELECT i.*, CASE WHEN operation IN ('INSERT', 'MOVE') THEN 'insert'
+                WHEN operation = 'UPDATE' AND i.old_key = i.new_key THEN 'update' ELSE 'delete' END AS op
+            FROM (
+                SELECT p.place, p.before, p.after, p.changed,
+                    CASE WHEN p.before IS NOT NULL THEN public.threadline_key_v1(rules, key_column, p.before) END AS old_key,
+                    CASE WHEN p.after IS NOT NULL THEN public.threadline_key_v1(rules, key_column, p.after) END AS new_key
+                FROM unnest(places, before, after, changes) p(place, before, after, changed)
+                OFFSET 0) i
+            WHERE operation <> 'MOVE' OR i.old_key <> i.new_key
+            OFFSET 0) k
+        LEFT JOIN LATERAL (
+            SELECT array_agg(f ORDER BY f COLLATE "C") AS changed, jsonb_object_agg(f, k.before -> f) AS prior
+            FROM (SELECT e.key AS f FROM jsonb_each_text(CASE k.op WHEN 'update' THEN k.before END) e
+                  WHERE k.changed IS NULL AND k.after ->> e.key IS DISTINCT FROM e.value
+                  UNION ALL SELECT jsonb_array_elements_text(k.changed)) e) d ON k.op = 'update'),
+    recorded AS (
         INSERT INTO public.audit_changes
             (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk,
              data_after, changed_fields, changed_from)
-        SELECT nextval('public.audit_changes_id_seq'), hashtextextended(c.pk::text, 0), clock_timestamp(), tx, target,
+        SELECT nextval('public.audit_changes_id_seq'), hashtextextended(c.pk::pg_catalog.text, 0), clock_timestamp(), tx, target,
             target_schema, target_name, c.op, c.pk,
             CASE WHEN c.op = 'delete' THEN NULL
                 WHEN mask IS NULL THEN c.after - exclude ELSE public.threadline_masked_v1(c.after - exclude, mask) END,
             c.changed,
             CASE WHEN c.op = 'insert' OR NOT store_changed_from THEN NULL
                 WHEN mask IS NULL THEN c.prior - hidden ELSE public.threadline_masked_v1(c.prior - hidden, mask) END
-        FROM (
-            SELECT k.op, CASE k.op WHEN 'insert' THEN k.new_key ELSE k.old_key END AS pk,
-                CASE k.op WHEN 'update' THEN k.after - ARRAY(SELECT u FROM unnest(on_change) u WHERE u <> ALL (d.changed)) ELSE k.after END AS after,
-                CASE k.op WHEN 'update' THEN ARRAY(SELECT f FROM unnest(d.changed) f WHERE f <> ALL (hidden)) END AS changed,
-                CASE k.op WHEN 'update' THEN coalesce(d.prior, '{}') ELSE k.before END AS prior,
-                k.op = 'update' AND d.changed <> '{}' AND d.changed <@ ignored AS unseen
-            FROM (
-                SELECT i.*, CASE WHEN operation IN ('INSERT', 'MOVE') THEN 'insert'
-                    WHEN operation = 'UPDATE' AND i.old_key = i.new_key THEN 'update' ELSE 'delete' END AS op
-                FROM (
-                    SELECT p.before, p.after, p.changed,
-                        CASE WHEN p.before IS NOT NULL THEN public.threadline_key_v1(rules, key_column, p.before) END AS old_key,
-                        CASE WHEN p.after IS NOT NULL THEN public.threadline_key_v1(rules, key_column, p.after) END AS new_key
-                    FROM unnest(before, after, changes) p(before, after, changed)
-                    OFFSET 0) i
-                WHERE operation <> 'MOVE' OR i.old_key <> i.new_key
-                OFFSET 0) k
-            LEFT JOIN LATERAL (
-                SELECT array_agg(f ORDER BY f COLLATE "C") AS changed, jsonb_object_agg(f, k.before -> f) AS prior
-                FROM (SELECT e.key AS f FROM jsonb_each_text(CASE k.op WHEN 'update' THEN k.before END) e
-                      WHERE k.changed IS NULL AND k.after ->> e.key IS DISTINCT FROM e.value
-                      UNION ALL SELECT jsonb_array_elements_text(k.changed)) e) d ON k.op = 'update'
-            -- The text of a jsonb value doesn't tell 1 from "1": where the images don't show it, the rows have to.
-            WHERE k.op <> 'update' OR k.changed IS NOT NULL
-                OR CASE WHEN d.changed IS NULL OR k.before - d.changed <> k.after - d.changed THEN public.threadline_inexact_v1() ELSE true END
-            OFFSET 0) c
-        WHERE NOT c.unseen
+        FROM change c
+        WHERE NOT coalesce(c.unseen, false) AND NOT c.inexact
         RETURNING op)
-    SELECT bool_or(op = 'delete') INTO moved FROM line;
-    IF state = '!' THEN
-        PERFORM public.threadline_seal_again_v1(tx);
-    END IF;
-    RETURN CASE WHEN state <> '-' OR rules ? 'key_deferrable' THEN 'overtaken' ELSE '' END || CASE WHEN operation = 'UPDATE' AND moved THEN 'moved' ELSE '' END;
+    SELECT operation = 'UPDATE' AND coalesce((SELECT bool_or(r.op = 'delete') FROM recorded r), false),
+        ARRAY(SELECT c.place FROM change c WHERE c.inexact)
+        INTO moved, inexact;
 END $$;
 
 REVOKE ALL ON FUNCTION
-    public.threadline_record_v1(jsonb, oid, text, text, text, text, text, text[], jsonb, jsonb, text[], boolean),
-    public.threadline_record_rows_v1(jsonb, text, text, jsonb[], jsonb[], jsonb[])
+    public.threadline_record_v1(jsonb, oid, text, text, text, text, text[], jsonb, jsonb, text[], boolean),
+    public.threadline_record_rows_v1(jsonb, text, bigint[], jsonb[], jsonb[], jsonb[])
 FROM PUBLIC;
 
 -- What the trigger functions of audited tables lean on: their rows as images, and the rows that have to be read again.
@@ -780,7 +845,7 @@ END $$;
 
 -- Whether a trigger goes on to record: not for TRUNCATE, which is dealt with here, nor where capture is switched off.
 CREATE OR REPLACE FUNCTION public.threadline_admit_v1(
-    rules jsonb, relation oid, relation_schema text, relation_name text, operation text, moment text
+    rules jsonb, relation oid, relation_schema text, relation_name text, operation text, trigger_when text
 ) RETURNS boolean
 LANGUAGE plpgsql
 AS $$
@@ -792,7 +857,7 @@ BEGIN
         PERFORM public.threadline_bypass_v1((rules -> 'table_id')::integer, rules ->> 'table_schema', rules ->> 'table_name');
         RETURN false;
     ELSIF operation = 'TRUNCATE' THEN
-        PERFORM public.threadline_truncate_v1(rules, relation, moment);
+        PERFORM public.threadline_truncate_v1(rules, relation::pg_catalog.regclass, trigger_when);
         RETURN false;
     END IF;
     RETURN true;
@@ -801,177 +866,214 @@ END $$;
 -- A table with redaction has a column that nobody knew when it was captured. If a redacted one is gone, it was probably
 -- renamed; else the new one may be computed from a redacted one. Nothing may be stored in the clear.
 CREATE OR REPLACE FUNCTION public.threadline_verify_columns_v1(
-    relation regclass, rules jsonb, image jsonb, known_columns text[]
+    relation oid, rules jsonb, present text[], known_columns text[]
 ) RETURNS void
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    redacted CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'redacted');
+    redacted CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'redacted'::pg_catalog.text);
     missing pg_catalog.text;
 BEGIN
-    SELECT string_agg(r, ', ' ORDER BY r) INTO missing FROM unnest(redacted) r WHERE NOT image ? r;
+    SELECT string_agg(r, ', ' ORDER BY r) INTO missing FROM unnest(redacted) r WHERE r <> ALL (present);
     IF missing IS NOT NULL THEN
         RAISE EXCEPTION 'threadline: table %.% lost its redacted column % and has an unknown column %', rules ->> 'table_schema', rules ->> 'table_name', missing,
-            (SELECT string_agg(c, ', ' ORDER BY c) FROM jsonb_object_keys(image - known_columns) c)
+            (SELECT string_agg(c, ', ' ORDER BY c) FROM unnest(present) c WHERE c <> ALL (known_columns))
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   HINT = 'Redact the column under its new name, run `threadline generate` and the new migration.';
     END IF;
-    PERFORM public.threadline_check_redaction_v1(relation, redacted, '{}');
+    PERFORM public.threadline_check_redaction_v1(relation::pg_catalog.regclass, redacted, '{}'::pg_catalog.text[]);
 END $$;
 
--- Columns of a row, each as its text.
-CREATE OR REPLACE FUNCTION public.threadline_texts_v1(source anyelement, columns text[]) RETURNS jsonb
-LANGUAGE plpgsql
+-- A json value as jsonb, from its text; what jsonb can't hold as a string: `fallback`.
+CREATE OR REPLACE FUNCTION public.threadline_json_v1(value text, fallback text) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE
 AS $$
-DECLARE
-    texts pg_catalog.jsonb;
 BEGIN
-    EXECUTE format('SELECT jsonb_build_object(%s)', (SELECT string_agg(format('%1$L, ($1).%1$I::text', c), ', ') FROM unnest(columns) c))
-        INTO texts USING source;
-    RETURN texts;
+    RETURN value::pg_catalog.jsonb;
+EXCEPTION WHEN OTHERS THEN
+    RETURN to_jsonb(fallback);
 END $$;
 
--- The image of a row, whatever is in it. What to_jsonb() can't make, or makes too large, is made column by column: a value
--- above the limit is left out, a json value that jsonb can't hold is kept as text, and no redacted value is looked at, since
--- the digest of one would give it away.
-CREATE OR REPLACE FUNCTION public.threadline_image_v1(source anyelement, rules jsonb) RETURNS jsonb
-LANGUAGE plpgsql
+-- Whether a type is json, or made of it.
+CREATE OR REPLACE FUNCTION public.threadline_holds_json_v1(type oid) RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+    WITH RECURSIVE part(oid) AS (
+        SELECT type
+        UNION
+        SELECT inner_type FROM part JOIN pg_catalog.pg_type t ON t.oid = part.oid
+        LEFT JOIN pg_catalog.pg_attribute a ON t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+        CROSS JOIN LATERAL unnest(ARRAY[nullif(t.typelem, 0), nullif(t.typbasetype, 0), a.atttypid]) inner_type
+        WHERE inner_type IS NOT NULL
+    )
+    SELECT EXISTS (SELECT FROM part WHERE part.oid = 'pg_catalog.json'::pg_catalog.regtype)
+$$;
+
+-- The image of a row whatever is in it, as an SQL expression over a row that is called `source`, without the columns `skip`: a
+-- value above the limit is left out, a json value that jsonb can't hold is kept as text. Of an excluded or masked column only
+-- whether it has a value is looked at, since the digest of one would give it away. No code of a type's owner is called:
+-- concat() prints with the type's output function, where a cast to text or json may be anybody's.
+CREATE OR REPLACE FUNCTION public.threadline_image_sql_v1(relation oid, rules jsonb, source text, skip text[]) RETURNS text
+LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     max_value_bytes CONSTANT integer := rules -> 'max_value_bytes';
-    hidden CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'redacted');
-    as_text CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'as_text');
-    image pg_catalog.jsonb := '{}';
-    value pg_catalog.jsonb;
-    bytes bigint;
+    hidden CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'redacted'::pg_catalog.text);
+    as_text CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'as_text'::pg_catalog.text);
+    omitted CONSTANT pg_catalog.text := 'pg_catalog.jsonb_build_object(''$threadline'', ''omitted'', ''bytes'', pg_catalog.octet_length(%1$s), ''sha256'', pg_catalog.encode(pg_catalog.sha256(%2$s), ''hex''))';
     field pg_catalog.record;
+    value pg_catalog.text;
+    printed pg_catalog.text;
+    image pg_catalog.text;
 BEGIN
-    BEGIN
-        IF pg_column_size(source) <= max_value_bytes THEN
-            image := to_jsonb(source);
-            IF as_text <> '{}' THEN
-                image := image || public.threadline_texts_v1(source, as_text);
-            END IF;
-            IF pg_column_size(image) <= max_value_bytes THEN
-                RETURN image;
-            END IF;
-        END IF;
-    EXCEPTION WHEN OTHERS THEN
-        NULL;
-    END;
-    image := '{}';
     FOR field IN
-        SELECT a.attname::text AS name, f.typoutput = 'byteaout'::regproc AS binary, a.attlen = -1 AS variable
-        FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.typrelid = a.attrelid
-        JOIN pg_catalog.pg_type f ON f.oid = a.atttypid -- a domain prints as the type that it is made of
-        WHERE t.oid = pg_typeof(source) AND a.attnum > 0 AND NOT a.attisdropped
+        SELECT a.attname::pg_catalog.text AS name, format('%s.%I', source, a.attname) AS value, a.attlen = -1 AS variable,
+            f.typoutput = 'pg_catalog.byteaout'::pg_catalog.regproc AS binary, -- a domain prints as the type that it is made of
+            public.threadline_as_text_v1(a.atttypid) AS as_text, public.threadline_holds_json_v1(a.atttypid) AS json
+        FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type f ON f.oid = a.atttypid
+        WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (skip)
+        ORDER BY a.attnum
     LOOP
-        value := NULL;
+        printed := format('CASE WHEN %1$s IS DISTINCT FROM NULL THEN pg_catalog.concat(%1$s) END', field.value);
         IF field.name = ANY (hidden) THEN
-            EXECUTE format('SELECT CASE WHEN ($1).%I IS DISTINCT FROM NULL THEN ''""''::jsonb END', field.name) INTO value USING source;
+            value := format('CASE WHEN %s IS DISTINCT FROM NULL THEN ''""''::pg_catalog.jsonb END', field.value);
+        ELSIF field.as_text OR field.name = ANY (as_text) THEN
+            value := format('pg_catalog.to_jsonb(%s)', printed);
+        ELSIF field.json THEN
+            value := format('public.threadline_json_v1(pg_catalog.to_json(%s)::pg_catalog.text, %s)', field.value, printed);
         ELSE
-            IF field.variable THEN
-                EXECUTE format(CASE WHEN field.binary THEN 'SELECT octet_length(($1).%I)' ELSE 'SELECT octet_length(($1).%I::text)' END, field.name)
-                    INTO bytes USING source;
-            ELSE
-                bytes := NULL;
-            END IF;
-            IF bytes > max_value_bytes THEN
-                EXECUTE format(
-                    CASE WHEN field.binary THEN 'SELECT jsonb_build_object(''$threadline'', ''omitted'', ''bytes'', $2, ''sha256'', encode(sha256(($1).%I), ''hex''))'
-                    ELSE 'SELECT jsonb_build_object(''$threadline'', ''omitted'', ''bytes'', $2, ''sha256'', encode(sha256(convert_to(($1).%I::text, getdatabaseencoding())), ''hex''))' END,
-                    field.name) INTO value USING source, bytes;
-            ELSE
-                BEGIN
-                    EXECUTE format(CASE WHEN field.name = ANY (as_text) THEN 'SELECT to_jsonb(($1).%I::text)' ELSE 'SELECT to_jsonb(($1).%I)' END, field.name)
-                        INTO value USING source;
-                EXCEPTION WHEN OTHERS THEN
-                    EXECUTE format('SELECT to_jsonb(($1).%I::text)', field.name) INTO value USING source;
-                END;
-            END IF;
+            value := format('pg_catalog.to_jsonb(%s)', field.value);
         END IF;
-        image := image || jsonb_build_object(field.name, value);
+        IF field.variable AND field.name <> ALL (hidden) THEN
+            value := format('CASE WHEN pg_catalog.octet_length(%1$s) > %2$s THEN %3$s ELSE %4$s END',
+                CASE WHEN field.binary THEN field.value ELSE printed END, max_value_bytes,
+                CASE WHEN field.binary THEN format(omitted, field.value, field.value)
+                    ELSE format(omitted, printed, format('pg_catalog.convert_to(%s, pg_catalog.getdatabaseencoding())', printed)) END,
+                value);
+        END IF;
+        image := concat_ws(', ', image, format('(%L, %s)', field.name, value));
     END LOOP;
-    RETURN image;
+    RETURN CASE WHEN image IS NULL THEN quote_literal('{}') || '::pg_catalog.jsonb'
+        ELSE format('(SELECT pg_catalog.jsonb_object_agg(f.name, f.value) FROM (VALUES %s) f(name, value))', image) END;
 END $$;
 
--- The columns in which two versions of a row differ, to the last bit.
-CREATE OR REPLACE FUNCTION public.threadline_differences_v1(old_row anyelement, new_row anyelement) RETURNS text[]
-LANGUAGE plpgsql
+-- The images of $1 and $2, two versions of a row of this relation, as a query; see threadline_image_sql_v1.
+CREATE OR REPLACE FUNCTION public.threadline_images_query_v1(relation oid, rules jsonb, operation text, skip text[]) RETURNS text
+LANGUAGE plpgsql STABLE
 AS $$
-DECLARE
-    comparison pg_catalog.text;
-    differing pg_catalog.text[];
 BEGIN
-    -- Subselects, because a comparison of ROW(…) with ROW(…) asks for the operators of the columns' types.
-    SELECT string_agg(format('CASE WHEN (SELECT o FROM (SELECT ($1).%1$I AS value) o) OPERATOR(pg_catalog.*<>) (SELECT n FROM (SELECT ($2).%1$I AS value) n) THEN %1$L END', a.attname), ', ' ORDER BY a.attname COLLATE "C")
-        INTO comparison
-    FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.typrelid = a.attrelid
-    WHERE t.oid = pg_typeof(old_row) AND a.attnum > 0 AND NOT a.attisdropped;
-    EXECUTE format('SELECT array_remove(ARRAY[%s]::text[], NULL)', comparison) INTO differing USING old_row, new_row;
-    RETURN differing;
+    RETURN format('SELECT %s, %s',
+        CASE WHEN operation = 'INSERT' THEN 'NULL::pg_catalog.jsonb' ELSE public.threadline_image_sql_v1(relation, rules, '($1)'::pg_catalog.text, skip) END,
+        CASE WHEN operation = 'DELETE' THEN 'NULL::pg_catalog.jsonb' ELSE public.threadline_image_sql_v1(relation, rules, '($2)'::pg_catalog.text, skip) END);
 END $$;
 
--- Looks at the row that lives under the key of `source` now, and records it if the log's newest line says otherwise.
--- `gone` says that the row was recorded as gone, and not as `source`.
+-- The columns in which two versions of a row differ, to the last bit, as an SQL expression over two rows.
+CREATE OR REPLACE FUNCTION public.threadline_differences_sql_v1(relation oid, old_row text, new_row text) RETURNS text
+LANGUAGE sql STABLE
+AS $$
+    -- record_image_ne(), because the operator between ROW(…) and ROW(…) asks for those of the columns' types.
+    SELECT format('pg_catalog.array_remove(ARRAY[%s]::pg_catalog.text[], NULL)', string_agg(format(
+        'CASE WHEN pg_catalog.record_image_ne(ROW(%2$s.%1$I), ROW(%3$s.%1$I)) THEN %1$L END', a.attname, old_row, new_row), ', ' ORDER BY a.attname COLLATE "C"))
+    FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+$$;
+
+-- The type that a domain is made of, through domains over domains.
+CREATE OR REPLACE FUNCTION public.threadline_base_type_v1(type oid) RETURNS oid
+LANGUAGE sql STABLE
+AS $$
+    WITH RECURSIVE base(oid) AS (
+        SELECT type UNION ALL SELECT t.typbasetype FROM base JOIN pg_catalog.pg_type t ON t.oid = base.oid WHERE t.typtype = 'd')
+    SELECT b.oid FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.oid WHERE t.typtype <> 'd'
+$$;
+
+-- The condition that a row `r` has this key, as SQL. The key's values are of the types that domains are made of: a domain's
+-- check would run here.
+CREATE OR REPLACE FUNCTION public.threadline_key_condition_v1(relation oid, rules jsonb, pk jsonb) RETURNS text
+LANGUAGE sql STABLE
+AS $$
+    SELECT string_agg(format('r.%I = %L::%s', a.attname, pk ->> a.attname::pg_catalog.text,
+        format_type(public.threadline_base_type_v1(a.atttypid), CASE t.typtype WHEN 'd' THEN t.typtypmod ELSE a.atttypmod END)), ' AND ')
+    FROM jsonb_array_elements_text(rules -> 'key') k
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = relation AND a.attname = k AND NOT a.attisdropped
+    JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+$$;
+
+-- Whether the log's owner may look at a table without an error, and without rows being hidden from it.
+CREATE OR REPLACE FUNCTION public.threadline_may_read_v1(relation oid) RETURNS boolean
+LANGUAGE sql STABLE
+AS $$ SELECT has_table_privilege(relation, 'SELECT') AND NOT row_security_active(relation) $$;
+
+-- Looks at the row that lives under the key of `key_image` now, and records it if it isn't what was `recorded`, the image of
+-- the newest change about the row; NULL if that says that the row is gone.
 -- A row that row level security hides would be recorded as gone: with row_security off, reading it is an error instead.
-CREATE OR REPLACE FUNCTION public.threadline_settle_v1(
-    source anyelement, gone boolean, rules jsonb
-) RETURNS void
+CREATE OR REPLACE FUNCTION public.threadline_recheck_v1(rules jsonb, key_image jsonb, recorded jsonb) RETURNS text
 LANGUAGE plpgsql SET row_security = off
 AS $$
 DECLARE
     target CONSTANT pg_catalog.regclass := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
-    image pg_catalog.jsonb;
+    pk CONSTANT pg_catalog.jsonb := public.threadline_key_of_v1(rules, key_image);
+    redacted CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'redacted'::pg_catalog.text);
+    known CONSTANT pg_catalog.jsonb := recorded - public.threadline_list_v1(rules, 'on_change'::pg_catalog.text);
     live pg_catalog.jsonb;
-    changed pg_catalog.text[];
+    field pg_catalog.text;
+    changed pg_catalog.text[] := '{}';
+    outcome pg_catalog.text;
 BEGIN
-    -- t.* is the row also where a column is called t. A row of a partition has another type, and shows what changed by its
-    -- image alone.
-    EXECUTE format('SELECT public.threadline_image_v1(t.*, $2), %s FROM %s t WHERE %s',
-        CASE WHEN pg_typeof(source) = (SELECT c.reltype FROM pg_catalog.pg_class c WHERE c.oid = target)
-            THEN 'public.threadline_differences_v1($1, t.*)' ELSE 'NULL::text[]' END, target,
-        (SELECT string_agg(format('t.%1$I = ($1).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k))
-        INTO live, changed USING source, rules;
-    IF NOT gone THEN
-        image := public.threadline_image_v1(source, rules);
+    BEGIN
+        EXECUTE format('SELECT %s FROM %s r WHERE %s',
+            public.threadline_image_sql_v1(target::pg_catalog.oid, rules, 'r'::pg_catalog.text, '{}'::pg_catalog.text[]), target,
+            public.threadline_key_condition_v1(target::pg_catalog.oid, rules, pk)) INTO live;
+    EXCEPTION WHEN insufficient_privilege THEN
+        RAISE EXCEPTION 'threadline: role %, which owns the log, can''t read table % again after another command wrote to it: %', current_user, target, SQLERRM
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = format('GRANT SELECT ON %1$s TO %2$I; where row level security is enabled, also ALTER ROLE %2$I BYPASSRLS.', target, current_user);
+    END;
+    IF live IS NULL THEN
+        IF recorded IS NOT NULL THEN
+            outcome := public.threadline_record_v1(rules, NULL::pg_catalog.oid, rules ->> 'table_schema', rules ->> 'table_name',
+                'DELETE'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text[], recorded, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true);
+        END IF;
+    ELSIF recorded IS NULL THEN
+        outcome := public.threadline_record_v1(rules, NULL::pg_catalog.oid, rules ->> 'table_schema', rules ->> 'table_name',
+            'INSERT'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text[], NULL::pg_catalog.jsonb, live, NULL::pg_catalog.text[], true);
+    ELSE
+        FOREACH field IN ARRAY public.threadline_columns_of_v1(live) LOOP
+            IF field <> ALL (redacted) AND (live ->> field IS DISTINCT FROM known ->> field OR live -> field IS DISTINCT FROM known -> field) THEN
+                changed := changed || field;
+            END IF;
+        END LOOP;
+        IF changed <> '{}' THEN
+            outcome := public.threadline_record_v1(rules, NULL::pg_catalog.oid, rules ->> 'table_schema', rules ->> 'table_name',
+                'UPDATE'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text[], recorded, live, changed, true);
+        END IF;
     END IF;
-    IF live IS NULL AND image IS NULL OR NOT gone AND changed = '{}' THEN
-        RETURN;
-    END IF;
-    PERFORM public.threadline_record_v1(rules, NULL, rules ->> 'table_schema', rules ->> 'table_name',
-        CASE WHEN live IS NULL THEN 'DELETE' WHEN image IS NULL THEN 'INSERT' ELSE 'UPDATE' END, NULL, NULL,
-        ARRAY(SELECT k FROM jsonb_object_keys(live) k ORDER BY k COLLATE "C"), image, live,
-        CASE WHEN live IS NOT NULL AND image IS NOT NULL THEN changed END, true);
+    RETURN outcome;
 END $$;
 
 -- What a statement trigger asks of its rows, as SQL, because only the trigger's own queries see them:
---   pairs  both images of every row that changed, and where
---   gone   settles the keys that rows left and that somebody lives under
---   kept   settles the rows that are not what lives under their key
+--   gone   rechecks the keys that rows left and that somebody lives under
+--   kept   rechecks the rows that are not what lives under their key
 CREATE OR REPLACE FUNCTION public.threadline_rows_query_v1(purpose text, operation text, rules jsonb) RETURNS text
-LANGUAGE plpgsql IMMUTABLE
+LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    target CONSTANT pg_catalog.text := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
+    target CONSTANT pg_catalog.regclass := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
     deleted CONSTANT pg_catalog.text := format('SELECT NULL::%1$s AS n, "!old"::%1$s AS o FROM old_rows "!old"', target);
     inserted CONSTANT pg_catalog.text := format('SELECT "!new"::%1$s AS n, NULL::%1$s AS o FROM new_rows "!new"', target);
     updated CONSTANT pg_catalog.text := format('SELECT n.n, o.o FROM (SELECT row_number() OVER () AS i, "!old"::%1$s AS o FROM old_rows "!old") o
         FULL JOIN (SELECT row_number() OVER () AS i, "!new"::%1$s AS n FROM new_rows "!new") n USING (i)', target);
     source CONSTANT pg_catalog.text := CASE operation WHEN 'INSERT' THEN inserted WHEN 'DELETE' THEN deleted ELSE updated END;
-    same_key CONSTANT pg_catalog.text := (SELECT string_agg(format('t.%1$I = (p.%%1$s).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k);
+    old_key CONSTANT pg_catalog.text := (SELECT string_agg(format('t.%1$I = (p.o).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k);
+    new_key CONSTANT pg_catalog.text := (SELECT string_agg(format('t.%1$I = (p.n).%1$I', k), ' AND ') FROM jsonb_array_elements_text(rules -> 'key') k);
+    old_image CONSTANT pg_catalog.text := public.threadline_image_sql_v1(target::pg_catalog.oid, rules, '(p.o)'::pg_catalog.text, '{}'::pg_catalog.text[]);
+    new_image CONSTANT pg_catalog.text := public.threadline_image_sql_v1(target::pg_catalog.oid, rules, '(p.n)'::pg_catalog.text, '{}'::pg_catalog.text[]);
 BEGIN
     RETURN CASE purpose
-        WHEN 'pairs' THEN format('SELECT CASE WHEN p.o IS DISTINCT FROM NULL THEN public.threadline_image_v1(p.o, $1) END AS before,
-            CASE WHEN p.n IS DISTINCT FROM NULL THEN public.threadline_image_v1(p.n, $1) END AS after,
-            %s AS changed FROM (%s OFFSET 0) p %s',
-            CASE operation WHEN 'UPDATE' THEN 'to_jsonb(public.threadline_differences_v1(p.o, p.n))' ELSE 'NULL::jsonb' END,
-            source, CASE operation WHEN 'UPDATE' THEN 'WHERE p.o *<> p.n' ELSE '' END)
-        WHEN 'gone' THEN format('SELECT public.threadline_settle_v1(p.o, true, $1) FROM (%s OFFSET 0) p JOIN %s t ON %s %s',
-            source, target, format(same_key, 'o'), CASE operation WHEN 'UPDATE' THEN
-                format('WHERE NOT EXISTS (SELECT FROM new_rows t WHERE %s)', format(same_key, 'o')) ELSE '' END)
-        WHEN 'kept' THEN format('SELECT public.threadline_settle_v1(p.n, false, $1) FROM (%s OFFSET 0) p LEFT JOIN %s t ON %s
-            WHERE t.* *<> p.n OR t.* IS NOT DISTINCT FROM NULL', source, target, format(same_key, 'n'))
+        WHEN 'gone' THEN format('SELECT public.threadline_recheck_v1($1, %s, NULL::pg_catalog.jsonb) FROM (%s OFFSET 0) p JOIN %s t ON %s %s',
+            old_image, source, target, old_key, CASE operation WHEN 'UPDATE' THEN
+                format('WHERE NOT EXISTS (SELECT FROM new_rows t WHERE %s)', old_key) ELSE '' END)
+        WHEN 'kept' THEN format('SELECT public.threadline_recheck_v1($1, i.image, i.image) FROM (SELECT %s AS image FROM (%s OFFSET 0) p LEFT JOIN %s t ON %s
+            WHERE t.* OPERATOR(pg_catalog.*<>) p.n OR t.* IS NOT DISTINCT FROM NULL OFFSET 0) i', new_image, source, target, new_key)
     END;
 END $$;
 
@@ -980,13 +1082,14 @@ CREATE OR REPLACE FUNCTION public.threadline_record_gone_v1(rules jsonb, relatio
 LANGUAGE plpgsql SET row_security = off
 AS $$
 BEGIN
-    EXECUTE format('SELECT public.threadline_record_v1($1, NULL, $1 ->> ''table_schema'', $1 ->> ''table_name'', ''DELETE'', NULL, NULL, NULL,
-        public.threadline_image_v1(t.*, $1), NULL, NULL, true) FROM ONLY %s t', relation) USING rules;
+    EXECUTE format('SELECT public.threadline_record_v1($1, NULL::pg_catalog.oid, $1 ->> ''table_schema'', $1 ->> ''table_name'', ''DELETE''::pg_catalog.text, NULL::pg_catalog.text,
+        NULL::pg_catalog.text[], i.image, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true) FROM (SELECT %s AS image FROM ONLY %s r OFFSET 0) i',
+        public.threadline_image_sql_v1(relation::pg_catalog.oid, rules, 'r'::pg_catalog.text, '{}'::pg_catalog.text[]), relation) USING rules;
 END $$;
 
 -- TRUNCATE of a table is one line, or one for each row, or refused. A partition that is truncated alone would take rows away
 -- without a trace: refused.
-CREATE OR REPLACE FUNCTION public.threadline_truncate_v1(rules jsonb, relation regclass, moment text) RETURNS void
+CREATE OR REPLACE FUNCTION public.threadline_truncate_v1(rules jsonb, relation regclass, trigger_when text) RETURNS void
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -996,10 +1099,11 @@ BEGIN
     IF rules ->> 'truncate' = 'refuse' THEN
         RAISE EXCEPTION 'threadline: TRUNCATE of % is refused', relation
             USING ERRCODE = 'insufficient_privilege', HINT = format('DELETE its rows: each is recorded. %s says truncate = refuse.', root);
-    ELSIF moment = 'BEFORE' THEN
+    ELSIF trigger_when = 'BEFORE' THEN
         PERFORM public.threadline_record_gone_v1(rules, relation);
     ELSIF relation = root THEN
-        PERFORM public.threadline_record_v1(rules, NULL, NULL, NULL, 'TRUNCATE', NULL, NULL, NULL, NULL, NULL, NULL, true);
+        PERFORM public.threadline_record_v1(rules, NULL::pg_catalog.oid, NULL::pg_catalog.text, NULL::pg_catalog.text, 'TRUNCATE'::pg_catalog.text,
+            NULL::pg_catalog.text, NULL::pg_catalog.text[], NULL::pg_catalog.jsonb, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true);
     ELSE
         -- Truncating the whole table fires the partitions' triggers too, after its own line was written.
         SELECT op, transaction_id INTO newest FROM public.audit_changes
@@ -1014,10 +1118,12 @@ END $$;
 
 REVOKE ALL ON FUNCTION
     public.threadline_admit_v1(jsonb, oid, text, text, text, text),
-    public.threadline_texts_v1(anyelement, text[]),
-    public.threadline_image_v1(anyelement, jsonb),
-    public.threadline_differences_v1(anyelement, anyelement),
-    public.threadline_settle_v1(anyelement, boolean, jsonb),
+    public.threadline_image_sql_v1(oid, jsonb, text, text[]),
+    public.threadline_images_query_v1(oid, jsonb, text, text[]),
+    public.threadline_differences_sql_v1(oid, text, text),
+    public.threadline_may_read_v1(oid),
+    public.threadline_recheck_v1(jsonb, jsonb, jsonb),
+    public.threadline_rows_query_v1(text, text, jsonb),
     public.threadline_record_gone_v1(jsonb, regclass),
     public.threadline_truncate_v1(jsonb, regclass, text)
 FROM PUBLIC;
@@ -1214,6 +1320,36 @@ AS $$
     ) t(rowwise, name, definition) ON t.rowwise = (coalesce(rules ->> 'truncate', '') = 'rows')
 $$;
 
+-- The body of a capture function with the names that only the catalog knows, quoted. It is filled in one pass: what takes a
+-- place is never looked at again.
+CREATE OR REPLACE FUNCTION public.threadline_bound_body_v1(relation regclass, keys text[], hidden text[], known text[], body text) RETURNS text
+LANGUAGE sql STABLE
+AS $$
+    SELECT string_agg(piece.text || coalesce(CASE place.name[1]
+        WHEN 'known_columns' THEN quote_literal(known) || '::text[]'
+        WHEN 'relation' THEN (
+            SELECT format('%I.%I', n.nspname, c.relname)
+            FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation)
+        WHEN 'same_key' THEN (SELECT string_agg(format('t.%1$I = OLD.%1$I', k), ' AND ') FROM unnest(keys) k)
+        WHEN 'hidden' THEN (
+            SELECT string_agg(format($hidden$
+        BEGIN
+            hidden_before := hidden_before || jsonb_build_object(%2$L, CASE WHEN old_row.%1$I IS DISTINCT FROM NULL THEN '""'::jsonb END);
+            hidden_after := hidden_after || jsonb_build_object(%2$L, CASE WHEN new_row.%1$I IS DISTINCT FROM NULL THEN '""'::jsonb END);
+            IF record_image_ne(ROW(old_row.%1$I), ROW(new_row.%1$I)) THEN
+                changed := changed || %2$L::text;
+            END IF;
+            -- A NULL of the column's own type: a cast to a domain would run its check.
+            old_row.%1$I := CASE WHEN false THEN old_row.%1$I END;
+            new_row.%1$I := CASE WHEN false THEN new_row.%1$I END;
+        EXCEPTION WHEN undefined_column THEN
+            NULL; -- it was dropped
+        END;$hidden$, h, h), '') FROM unnest(hidden) h)
+        END, ''), '' ORDER BY piece.number)
+    FROM regexp_split_to_table(body, ':(?:known_columns|relation|same_key|hidden)') WITH ORDINALITY piece(text, number)
+    LEFT JOIN regexp_matches(body, ':(known_columns|relation|same_key|hidden)', 'g') WITH ORDINALITY place(name, number) USING (number)
+$$;
+
 -- The triggers that are there.
 CREATE OR REPLACE FUNCTION public.threadline_attached_v1(relation regclass) RETURNS TABLE (held_by oid, name name)
 LANGUAGE sql STABLE
@@ -1359,17 +1495,19 @@ BEGIN
                   HINT = format('It was renamed: migrate it first, with a model that says formerly = "%s".', catalog.name);
     END IF;
 
+    -- A plan that reads all of a small table is kept while the table grows, and locks all of it for a SERIALIZABLE transaction.
     EXECUTE format($function$
 CREATE OR REPLACE FUNCTION public.%I() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
 SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
+SET enable_seqscan = off
 AS %L
 $function$, function_name, format($bound$
 DECLARE
     rules CONSTANT pg_catalog.jsonb := %L::jsonb;
-%s$bound$, bound, replace(body, ':known_columns', quote_literal(known) || '::text[]'))); -- no name and no value is in the body
+%s$bound$, bound, public.threadline_bound_body_v1(relation, keys, hidden, known, body)));
 
     FOR wanted IN
         SELECT a.held_by, a.name FROM public.threadline_attached_v1(relation) a
@@ -1500,6 +1638,7 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION
+    public.threadline_bound_body_v1(regclass, text[], text[], text[], text),
     public.threadline_capture_v1(regclass, text, text[], jsonb, text[], jsonb, text, text, text),
     public.threadline_release_v1(regclass, text, text),
     public.threadline_detach(regclass),
@@ -1581,6 +1720,7 @@ DECLARE
     guarded pg_catalog.regclass;
     owner pg_catalog.text;
     partition pg_catalog.regclass;
+    name pg_catalog.name;
     command pg_catalog.text;
 BEGIN
     FOR root, guarded IN
@@ -1588,13 +1728,19 @@ BEGIN
     LOOP
         IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = guarded AND tgname = 'threadline_guard') THEN
             -- A table that became a partition has a guard of its own, and gets that of the whole table instead.
-            FOR partition IN
-                SELECT t.tgrelid FROM pg_partition_tree(guarded) p JOIN pg_trigger t ON t.tgrelid = p.relid
-                WHERE t.tgname = 'threadline_guard' AND t.tgparentid = 0
+            FOR partition, name IN
+                SELECT t.tgrelid, t.tgname FROM pg_partition_tree(guarded) p JOIN pg_trigger t ON t.tgrelid = p.relid
+                WHERE t.tgname IN ('threadline_guard', 'threadline_guard_update') AND t.tgparentid = 0
             LOOP
-                EXECUTE format('DROP TRIGGER threadline_guard ON %s', partition);
+                EXECUTE format('DROP TRIGGER %I ON %s', name, partition);
             END LOOP;
-            EXECUTE format('CREATE TRIGGER threadline_guard BEFORE UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION public.threadline_guard_v1()', guarded);
+            IF root = 'public.audit_transactions'::regclass THEN
+                -- Before an UPDATE, PostgreSQL would lock the row for the trigger, and a lock says that there is a commit marker.
+                EXECUTE format('CREATE TRIGGER threadline_guard BEFORE DELETE ON %s FOR EACH ROW EXECUTE FUNCTION public.threadline_guard_v1()', guarded);
+                EXECUTE format('CREATE TRIGGER threadline_guard_update AFTER UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION public.threadline_guard_v1()', guarded);
+            ELSE
+                EXECUTE format('CREATE TRIGGER threadline_guard BEFORE UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION public.threadline_guard_v1()', guarded);
+            END IF;
         END IF;
         IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = guarded AND tgname = 'threadline_guard_truncate') THEN
             EXECUTE format('CREATE TRIGGER threadline_guard_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION public.threadline_guard_v1()', guarded);
@@ -1681,7 +1827,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT array_remove(ARRAY[
         CASE WHEN NOT p.prosecdef AND p.prorettype <> 'trigger'::regtype AND (p.provolatile <> 'v'
-            OR p.proname = ANY ('{threadline_live,threadline_revert,threadline_image_v1,threadline_texts_v1}')) THEN 'threadline_reader' END,
+            OR p.proname = ANY ('{threadline_live,threadline_revert}')) THEN 'threadline_reader' END,
         CASE WHEN p.proname = ANY ('{threadline_record_action_v1,threadline_transaction_v1,threadline_transaction_id_v1}') THEN 'threadline_recorder' END], NULL)
     FROM pg_proc p WHERE p.oid = routine
 $$;
@@ -1756,8 +1902,9 @@ BEGIN
         RETURN;
     END IF;
     PERFORM public.threadline_enter_v1(public.threadline_transaction_id_v1(), coalesce(current_setting('threadline.actor_ref', true), ''),
-        coalesce(current_setting('threadline.open', true), ''), NULL, NULL, target_schema, target_name);
-    PERFORM public.threadline_record_action_v1('threadline.capture_off', category => 'threadline', comment => target_schema || '.' || target_name);
+        NULL::pg_catalog.text, target_schema, target_name);
+    PERFORM public.threadline_record_action_v1('threadline.capture_off'::pg_catalog.text, NULL::pg_catalog.jsonb, 'ok'::pg_catalog.text, NULL::pg_catalog.text,
+        'threadline'::pg_catalog.text, NULL::pg_catalog.text, target_schema || '.' || target_name, NULL::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text, false);
     UPDATE public.audit_tables t SET gaps = t.gaps || tstzrange(statement_timestamp(), NULL), horizon = NULL WHERE t.id = target;
 END $$;
 
@@ -2249,6 +2396,17 @@ AS $$
     WHERE c.oid = relation OR c.oid IN (SELECT l.relid FROM pg_catalog.pg_partition_tree(relation) l WHERE l.isleaf)
 $$;
 
+-- Whether a subscription feeds the log, or a partition of it, so that the publisher's transactions are what it holds.
+CREATE OR REPLACE FUNCTION public.threadline_replicated_v1() RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM pg_catalog.pg_subscription_rel s
+        WHERE coalesce(pg_partition_root(s.srrelid), s.srrelid)
+            IN ('public.audit_transactions'::regclass, 'public.audit_changes'::regclass, 'public.audit_commits'::regclass));
+END $$;
+
 -- The query that threadline_moment runs. There are two, and what the log holds decides:
 --   the table's own rows, if few were changed since: without those, which come from the log;
 --   for each key the newest line of the log, and its row if it has one.
@@ -2281,6 +2439,10 @@ BEGIN
     IF has_table_privilege(relation, 'SELECT') AND NOT row_security_active(relation)
         AND audited.redacted = '{}' AND NOT coalesce(audited.rules ? 'ignore_only', true)
         AND NOT audited.former_columns ?| audited.key_columns
+        -- On a logical subscriber, the table is another one than the log's, even where it is replicated too.
+        AND NOT public.threadline_replicated_v1()
+        AND EXISTS (SELECT FROM pg_catalog.pg_trigger t
+            WHERE t.tgrelid = relation AND t.tgname IN ('!threadline', '!threadline_insert') AND t.tgenabled IN ('O', 'A'))
     THEN
         EXECUTE format('SELECT count(*) FROM (%s LIMIT %s) c', changed, few + 1) INTO changes;
         IF changes <= few THEN
@@ -2354,22 +2516,58 @@ BEGIN
     RETURN moment;
 END $$;
 
--- Whether no transaction that was open at a moment still runs. Those of other databases don't matter. When a transaction of
--- another role began is only told to members of pg_read_all_stats; without that, one that began later is known by a
--- transaction of the log that also did, and got its number first.
+-- Whether this cluster numbered a transaction of the log, so that its txid can be compared with those that run here. Its row
+-- or its commit marker was then inserted by the very transaction that it names: xmin tells. What was inserted in a
+-- savepoint has the savepoint's xmin, but the marker is inserted at commit, outside of savepoints. In a restored dump and in a
+-- replicated log, xmin is that of the transaction that copied the row.
+CREATE OR REPLACE FUNCTION public.threadline_numbered_here_v1(tx uuid) RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN coalesce((
+        SELECT t.xmin = t.txid::xid
+            OR EXISTS (SELECT FROM public.audit_commits s WHERE s.transaction_id = tx AND s.xmin = t.txid::xid)
+        FROM public.audit_transactions t WHERE t.id = tx), false);
+END $$;
+
+-- Whether the result of a query as of a timestamp is final: no transaction that was open then can still become visible.
+-- False also means that it can't be known.
+-- Transactions of other databases don't matter. When a transaction of another role began is only told to members of
+-- pg_read_all_stats; for others, one that began later is recognised by its transaction id: `later` is that of a transaction
+-- of the log that began after the timestamp, so all that had written by then have lower ones.
+-- A standby shows neither the locks nor the prepared transactions of its primary, and its snapshots list no running
+-- transactions, but their xmin is right: the oldest that runs on the primary, as far as was replayed.
+-- A logical subscriber knows nothing of what runs on its publisher.
 CREATE OR REPLACE FUNCTION public.threadline_settled(moment timestamptz) RETURNS boolean
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     -- What began after the snapshot isn't visible to it.
     repeatable CONSTANT boolean := current_setting('transaction_isolation') IN ('repeatable read', 'serializable');
-    later CONSTANT pg_catalog.xid8 := (
-        SELECT min(t.txid::text::numeric)::text::xid8 FROM (
-            SELECT t.txid FROM public.audit_transactions t
-            WHERE t.id >= encode(timestamptz_send(greatest(moment, '2000-01-01Z') + interval '1 microsecond') || '\x0000000000000000'::bytea, 'hex')::uuid
-            ORDER BY t.id LIMIT 10) t);
+    -- The lowest id of a transaction that began after the timestamp.
+    since CONSTANT pg_catalog.uuid := encode(
+        timestamptz_send(greatest(moment, '2000-01-01Z') + interval '1 microsecond') || decode('0000000000000000', 'hex'), 'hex')::uuid;
+    later pg_catalog.xid8;
 BEGIN
-    IF moment IS NULL OR moment >= (CASE WHEN repeatable THEN transaction_timestamp() ELSE statement_timestamp() END)
+    IF moment IS NULL OR public.threadline_replicated_v1()
+    -- The newest transaction was copied here: by a dump, or by a replication that may still bring earlier ones.
+    OR NOT coalesce((
+        SELECT public.threadline_numbered_here_v1(n.id) FROM (
+            SELECT t.id FROM public.audit_transactions t WHERE t.txid IS DISTINCT FROM pg_current_xact_id_if_assigned()
+            ORDER BY t.id DESC LIMIT 1) n), true)
+    THEN
+        RETURN false;
+    END IF;
+    -- The first transactions after the timestamp; where those were copied, the newest are as good, if higher.
+    later := (
+        SELECT min(n.txid::text::numeric)::text::xid8 FROM (
+            (SELECT t.id, t.txid FROM public.audit_transactions t WHERE t.id >= since ORDER BY t.id LIMIT 10)
+            UNION ALL
+            (SELECT t.id, t.txid FROM public.audit_transactions t WHERE t.id >= since ORDER BY t.id DESC LIMIT 10)) n
+        WHERE public.threadline_numbered_here_v1(n.id));
+    IF pg_is_in_recovery() THEN
+        RETURN coalesce(pg_snapshot_xmin(pg_current_snapshot()) >= later, false);
+    ELSIF moment >= (CASE WHEN repeatable THEN transaction_timestamp() ELSE statement_timestamp() END)
         OR pg_current_xact_id_if_assigned() IS NOT NULL AND transaction_timestamp() <= moment
     THEN
         RETURN false;
@@ -2384,11 +2582,9 @@ BEGIN
         ) running
         WHERE coalesce(running.datid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()), true)
           AND NOT coalesce(running.began > moment, age(running.xid) <= age(later::xid), false)
-    ) AND NOT EXISTS (
-        -- Where locks don't show it: on a standby, and what ended since the snapshot. From xmax on, everything may have.
-        SELECT FROM (SELECT pg_snapshot_xip(pg_current_snapshot()) UNION ALL SELECT pg_snapshot_xmax(pg_current_snapshot())) snapshot(running)
-        WHERE (repeatable OR pg_is_in_recovery()) AND NOT coalesce(running >= later, false)
-    );
+    -- What ended since the snapshot shows in no lock, and not in the snapshot either. By xmin, since a snapshot that was
+    -- taken on a standby outlives its promotion.
+    ) AND (NOT repeatable OR coalesce(pg_snapshot_xmin(pg_current_snapshot()) >= later, false));
 END $$;
 
 -- Lists across tables: what they need to know of tables, of what a walk of pages sees, and of scopes. They run with the
@@ -2493,6 +2689,31 @@ BEGIN
     RETURN true;
 END $$;
 
+-- Refuses a page: it can't be known whether the walk sees a row. Which one is not told: it may be out of scope.
+CREATE OR REPLACE FUNCTION public.threadline_unseen_v1() RETURNS void
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RAISE EXCEPTION E'threadline: the log has changes of which it is not known whether they were visible when the first page was read\nBegin again at the first page.'
+        USING ERRCODE = 'object_not_in_prerequisite_state';
+END $$;
+
+-- Whether a subscription of this database applies transactions while they still run on the publisher: each savepoint there
+-- is one here.
+CREATE OR REPLACE FUNCTION public.threadline_applied_in_savepoints_v1() RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    found boolean := false;
+BEGIN
+    -- The column is another one before PostgreSQL 16.
+    IF current_setting('server_version_num')::integer >= 160000 THEN
+        EXECUTE 'SELECT EXISTS (SELECT FROM pg_catalog.pg_subscription s WHERE s.substream = ''p''
+            AND s.subdbid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()))' INTO found;
+    END IF;
+    RETURN found;
+END $$;
+
 -- Whether a walk of pages sees a row of the log: whether its transaction had committed at `seen`. Two things tell. The
 -- row's xmin is true in this cluster, but may be a savepoint's, which snapshots don't list; `tx` names the transaction as a
 -- whole, but in a restored log it is that of another cluster, whose numbers mean nothing here. A row is of the transaction
@@ -2508,11 +2729,98 @@ DECLARE
     running CONSTANT bigint[] := ARRAY(SELECT pg_snapshot_xip(seen)::text::bigint);
     next_at CONSTANT bigint := pg_snapshot_xmax(seen)::text::bigint;
 BEGIN
+    -- Of a savepoint in a transaction that ran then, or copied by one that had ended and from a transaction with the same
+    -- number elsewhere?
+    IF named < inserted_by AND named = ANY (running) AND inserted_by < next_at AND NOT inserted_by = ANY (running)
+        AND NOT public.threadline_numbered_here_v1(tx)
+    THEN
+        PERFORM public.threadline_unseen_v1();
+    -- Applied in a savepoint, perhaps of a transaction that ran then.
+    ELSIF inserted_by > running[1] AND inserted_by < next_at AND NOT inserted_by = ANY (running)
+        AND public.threadline_applied_in_savepoints_v1() AND NOT public.threadline_numbered_here_v1(tx)
+    THEN
+        PERFORM public.threadline_unseen_v1();
+    END IF;
     RETURN inserted_by < pg_snapshot_xmin(seen)::text::bigint
         -- The reader's own, which it saw.
         OR named = pg_current_xact_id_if_assigned()::text::bigint
         OR NOT (inserted_by >= next_at OR inserted_by = ANY (running))
             AND NOT (named <= inserted_by AND (named >= next_at OR named = ANY (running)));
+END $$;
+
+-- When the server was started, in microseconds: it tells servers with the same files apart. What a server has shown stays
+-- visible until it is restarted; a standby may then come back at an earlier state.
+CREATE OR REPLACE FUNCTION public.threadline_run_v1() RETURNS bigint
+LANGUAGE sql STABLE
+AS $$ SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint $$;
+
+-- What the first page of a walk sees on a standby, as a pg_snapshot with the transactions that were running: the snapshot
+-- itself doesn't list them there. What is visible of the log tells which had committed; all others between xmin and xmax are
+-- taken to be running. After it, the server's start and up to which occurred_at the log was looked at. 'running' if that is
+-- too much for a cursor.
+CREATE OR REPLACE FUNCTION public.threadline_standby_snapshot_v1(seen pg_snapshot) RETURNS text
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    oldest CONSTANT bigint := pg_snapshot_xmin(seen)::text::bigint;
+    next_at CONSTANT bigint := pg_snapshot_xmax(seen)::text::bigint;
+    -- Transactions of other times and without changes are in between.
+    reach CONSTANT bigint := 100 + 4 * (next_at - oldest);
+    met bigint;
+    covered bigint := 0;
+    visible bigint[];
+    running bigint[] := '{}';
+BEGIN
+    IF next_at - oldest > 10000 THEN
+        RETURN 'running';
+    ELSIF next_at > oldest THEN
+        SELECT count(*), min((extract(epoch FROM n.occurred_at) * 1000000)::bigint),
+               array_agg(n.txid) FILTER (WHERE n.txid >= oldest AND public.threadline_numbered_here_v1(n.id))
+            INTO met, covered, visible
+        FROM (SELECT t.id, t.occurred_at, t.txid::text::bigint AS txid FROM public.audit_transactions t
+            ORDER BY t.occurred_at DESC, t.id DESC LIMIT reach) n;
+        covered := CASE WHEN met = reach THEN covered ELSE 0 END;
+        running := ARRAY(SELECT generate_series(oldest, next_at - 1) EXCEPT SELECT unnest(visible) ORDER BY 1);
+        IF cardinality(running) > 1000 THEN
+            RETURN 'running';
+        END IF;
+    END IF;
+    RETURN format('%s:%s:%s/%s/%s', oldest, next_at, array_to_string(running, ','), public.threadline_run_v1(), covered);
+END $$;
+
+-- Whether a standby can go on with a walk. What its first page saw may not have been replayed yet, unless this server itself
+-- has shown it.
+CREATE OR REPLACE FUNCTION public.threadline_walk_goes_on_v1(begun_at bigint, seen pg_snapshot) RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+    SELECT begun_at = public.threadline_run_v1() OR pg_snapshot_xmin(pg_current_snapshot()) >= pg_snapshot_xmax(seen)
+$$;
+
+-- As threadline_seen_v1, for a walk that began on a standby. What it took to be running may have committed before only if
+-- it was not looked at.
+CREATE OR REPLACE FUNCTION public.threadline_seen_on_standby_v1(row_xmin xid, tx uuid, seen pg_snapshot, covered bigint) RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    now_at CONSTANT bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+    inserted_by CONSTANT bigint := now_at - ((now_at - row_xmin::text::bigint) & 4294967295);
+    named CONSTANT bigint := ('x' || replace(right(tx::text, 17), '-', ''))::bit(64)::bigint;
+BEGIN
+    IF inserted_by < pg_snapshot_xmin(seen)::text::bigint THEN
+        RETURN true;
+    ELSIF inserted_by >= pg_snapshot_xmax(seen)::text::bigint THEN
+        RETURN false;
+    ELSIF inserted_by <> named AND NOT public.threadline_numbered_here_v1(tx) THEN
+        PERFORM public.threadline_unseen_v1();
+    ELSIF NOT named = ANY (ARRAY(SELECT pg_snapshot_xip(seen)::text::bigint)) THEN
+        RETURN true;
+    ELSIF NOT coalesce((
+        SELECT (extract(epoch FROM t.occurred_at) * 1000000)::bigint > covered
+        FROM public.audit_transactions t WHERE t.id = tx), false)
+    THEN
+        PERFORM public.threadline_unseen_v1();
+    END IF;
+    RETURN false;
 END $$;
 
 -- Whether a row's column had this value before a change or has it after; false where the log can't tell.
@@ -2720,9 +3028,10 @@ DECLARE
     relation CONSTANT pg_catalog.regclass := format('%I.%I', audited.table_schema, audited.table_name);
     image pg_catalog.jsonb;
 BEGIN
-    EXECUTE format('SELECT public.threadline_image_v1(t.*, $2) FROM %1$s t, public.threadline_record_of(NULL::%1$s, $1) k WHERE %2$s %3$s',
-        relation, public.threadline_same_key_v1(audited.key_columns), CASE WHEN locked THEN 'FOR UPDATE OF t' END)
-        INTO image USING key, coalesce(audited.rules, '{"max_value_bytes": 1000000}');
+    EXECUTE format('SELECT %4$s FROM %1$s t, public.threadline_record_of(NULL::%1$s, $1) k WHERE %2$s %3$s',
+        relation, public.threadline_same_key_v1(audited.key_columns), CASE WHEN locked THEN 'FOR UPDATE OF t' END,
+        public.threadline_image_sql_v1(relation::oid, coalesce(audited.rules, '{"max_value_bytes": 1000000}'), 't', '{}'))
+        INTO image USING key;
     RETURN image - ARRAY(SELECT jsonb_object_keys(audited.redacted));
 END $$;
 

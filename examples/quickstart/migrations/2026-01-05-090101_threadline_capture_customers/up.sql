@@ -1,5 +1,5 @@
 -- threadline: capture customers
--- fingerprint: 615ddb9be349874a
+-- fingerprint: 8789b3381bd2462a
 -- columns: id, password_hash, tax_id, updated_at
 -- redacted: password_hash, tax_id
 -- storage: public
@@ -11,18 +11,21 @@ SELECT "public".threadline_capture_v1(
     rules => '{"except_columns":["updated_at"],"exclude":["password_hash"],"mask":{"tax_id":"[REDACTED]"},"max_value_bytes":1000000,"redacted":["password_hash","tax_id"],"store_changed_from":true}',
     former_names => '{}',
     former_columns => '{}',
-    fingerprint => '615ddb9be349874a',
+    fingerprint => '8789b3381bd2462a',
     lock_timeout => '2s',
     body => $threadline$
     before jsonb;
     after jsonb;
     changed text[];
-    unchanged jsonb;
-    -- A version's place for a command has its number only while one command of this transaction wrote it. That of a version
-    -- that was superseded is not known, and that of a deleted one only if it is older than the transaction.
-    command CONSTANT text := CASE WHEN TG_OP <> 'DELETE' THEN CASE WHEN NEW.xmax = '0' THEN NEW.cmin::text END
-        WHEN age(OLD.xmin) > age(pg_current_xact_id()::xid) THEN 'd' || OLD.cmax ELSE 'd' END;
+    visible text[];
+    unchanged text[];
+    old_row record;
+    new_row record;
+    hidden_before jsonb;
+    hidden_after jsonb;
     outcome text;
+    rechecked text; -- assigned: PERFORM makes a query, which a log may show with the images
+    command cid;
 BEGIN
     -- Few expressions: every table has a plan of each, in every connection.
     IF NEW *= OLD THEN
@@ -37,35 +40,57 @@ BEGIN
             before := NULL; -- and so both are made column by column
         END;
     END IF;
-    outcome := "public".threadline_record_v1(rules, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP, TG_WHEN, command,
-        :known_columns, before, after, NULL, false);
-    IF outcome = '' THEN
-        RETURN NULL;
-    ELSIF outcome IS NULL THEN
+    outcome := "public".threadline_record_v1(rules, TG_RELID, TG_TABLE_SCHEMA::text, TG_TABLE_NAME::text, TG_OP, TG_WHEN,
+        :known_columns, before, after, NULL::text[], false);
+    IF outcome IS NULL THEN
+        old_row := coalesce(OLD, NEW);
+        new_row := coalesce(NEW, OLD);
+        -- From here on the rows go into queries, which a log may show with their parameters: without the values that are
+        -- excluded or masked. Of these, only what the images need is kept.
+        changed := NULL;
+        unchanged := '{}';
+        hidden_before := '{}';
+        hidden_after := '{}';
+        :hidden
         IF TG_OP = 'UPDATE' THEN
-            changed := "public".threadline_differences_v1(OLD, NEW);
+            EXECUTE 'SELECT ' || "public".threadline_differences_sql_v1(TG_RELID, '($1)'::text, '($2)'::text) INTO visible USING old_row, new_row;
+            changed := coalesce(changed, '{}') || visible;
+            -- What is stored only when it changes is not even looked at: a large document beside a counter costs nothing.
             unchanged := "public".threadline_unchanged_v1(rules, changed);
         END IF;
-        -- What is stored only when it changes is not even looked at: a large document beside a counter costs nothing.
-        IF TG_OP <> 'INSERT' THEN
-            before := "public".threadline_image_v1(jsonb_populate_record(OLD, coalesce(unchanged, '{}')), rules);
-        END IF;
-        IF TG_OP <> 'DELETE' THEN
-            after := "public".threadline_image_v1(jsonb_populate_record(NEW, coalesce(unchanged, '{}')), rules);
-        END IF;
-        outcome := "public".threadline_record_v1(rules, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_OP, TG_WHEN, command,
+        EXECUTE "public".threadline_images_query_v1(TG_RELID, rules, TG_OP, unchanged) INTO before, after USING old_row, new_row;
+        before := before || hidden_before;
+        after := after || hidden_after;
+        outcome := "public".threadline_record_v1(rules, TG_RELID, TG_TABLE_SCHEMA::text, TG_TABLE_NAME::text, TG_OP, TG_WHEN,
             :known_columns, before, after, changed, true);
     END IF;
 
-    IF outcome <> '' THEN
-        -- Two rows may live under a deferrable key: where one is deleted, the other one is the newest.
-        IF TG_OP = 'DELETE' OR outcome = 'moved' THEN
-            PERFORM "public".threadline_settle_v1(OLD, true, rules);
+    -- A version that was superseded already, by a trigger or a function that wrote in between, may be recorded after what
+    -- superseded it. xmax is set by a mere lock too: then the version is still there.
+    IF TG_OP <> 'DELETE' THEN
+        IF NEW.xmax <> '0' THEN
+            IF NOT "public".threadline_may_read_v1(TG_RELID) THEN
+                rechecked := "public".threadline_recheck_v1(rules, after, after);
+            ELSIF NOT EXISTS (SELECT FROM :relation t WHERE t.ctid = NEW.ctid AND t.tableoid = TG_RELID) THEN
+                rechecked := "public".threadline_recheck_v1(rules, after, after);
+            END IF;
         END IF;
-        IF TG_OP <> 'DELETE' THEN
-            -- A version that was updated, deleted or locked already.
-            IF NEW.xmax <> '0' THEN
-                PERFORM "public".threadline_settle_v1(NEW, false, rules);
+    END IF;
+    -- The key that a row left may have been taken again: by this transaction, and so by an INSERT or an UPDATE. The counters are
+    -- PostgreSQL's own. They may show too much, but never too little.
+    IF TG_OP = 'DELETE' OR outcome = 'moved' THEN
+        IF pg_stat_get_xact_tuples_inserted(TG_RELID) + pg_stat_get_xact_tuples_updated(TG_RELID) > 0 OR current_setting('track_counts') = 'off' THEN
+            IF NOT "public".threadline_may_read_v1(TG_RELID) THEN
+                rechecked := "public".threadline_recheck_v1(rules, before, NULL::jsonb);
+            ELSE
+                -- A row that the same command wrote under a key which is unique at any time took it after this row left, and is
+                -- recorded after it. cmax is the command's number if an older transaction wrote the version.
+                command := CASE WHEN NOT rules ? 'key_deferrable' AND age(OLD.xmin) > age(pg_current_xact_id()::xid) THEN OLD.cmax END;
+                IF EXISTS (SELECT FROM :relation t WHERE :same_key
+                    AND (t.cmin = command AND t.xmax = '0' AND age(t.xmin) <= age(pg_current_xact_id()::xid)) IS NOT TRUE)
+                THEN
+                    rechecked := "public".threadline_recheck_v1(rules, before, NULL::jsonb);
+                END IF;
             END IF;
         END IF;
     END IF;
