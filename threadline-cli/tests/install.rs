@@ -63,7 +63,9 @@ fn another_schema_and_owner() {
 fn what_an_owner_leaves_open_is_said() {
     let app = App::new();
     let output = app.succeeds("install --owner audit_owner --revoke-create");
-    let (_, leaves_open) = output.split_once("$\"] }\n\n").unwrap();
+    let (_, leaves_open) = output
+        .split_once("$\"] }\n\n")
+        .expect("the hint comes first");
     assert_snapshot!(leaves_open, @r#"
     The tables and functions will belong to "audit_owner"; the schema public can't: it belongs to the owner of the
     database, who may still drop them. With `--schema audit`, the schema belongs to "audit_owner" too.

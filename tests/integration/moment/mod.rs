@@ -32,6 +32,11 @@ fn clock(conn: &mut PgConnection) -> DateTime<Utc> {
 fn let_the_application_read_the_log(db: &TestDb) {
     execute(
         &mut db.superuser(),
-        "GRANT SELECT ON audit_tables, audit_changes, audit_commits TO tl_app",
+        "GRANT SELECT ON audit_tables, audit_changes, audit_commits TO tl_app;
+         DO $$ DECLARE reading record; BEGIN
+           FOR reading IN SELECT oid::regprocedure AS name FROM pg_proc
+               WHERE pronamespace = 'public'::regnamespace AND proname LIKE 'threadline\\_%' AND has_function_privilege('threadline_reader', oid, 'EXECUTE') LOOP
+             EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO tl_app', reading.name);
+           END LOOP; END $$",
     );
 }
