@@ -137,12 +137,18 @@ BEGIN
     RETURN CASE WHEN locked THEN '!' || place ELSE place END;
 END $$;
 
+-- Trigger functions that run as the owner of the log make sure of their table: a role that may execute them could attach them to
+-- one of its own.
+
 -- The commit marker. It is written when the transaction commits, so committed_at is within the commit itself. The row of the
 -- transaction is locked then: what is captured after that, by other deferred triggers, finds it so and has a later marker written.
 CREATE OR REPLACE FUNCTION public.threadline_seal_v1() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
 BEGIN
+    IF TG_RELID <> 'public.audit_transactions'::regclass AND pg_partition_root(TG_RELID) IS DISTINCT FROM 'public.audit_transactions'::regclass THEN
+        RAISE EXCEPTION 'threadline: threadline_seal_v1 serves audit_transactions and no other table' USING ERRCODE = 'insufficient_privilege';
+    END IF;
     -- A version that was superseded has a successor, which fires this trigger too. xmax is also that of a rolled back one.
     IF NEW.xmax <> '0' THEN
         IF NOT EXISTS (SELECT FROM public.audit_transactions t WHERE t.ctid = NEW.ctid) THEN
@@ -161,6 +167,9 @@ CREATE OR REPLACE FUNCTION public.threadline_sealed_v1() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
 BEGIN
+    IF TG_RELID <> 'public.audit_commits'::regclass AND pg_partition_root(TG_RELID) IS DISTINCT FROM 'public.audit_commits'::regclass THEN
+        RAISE EXCEPTION 'threadline: threadline_sealed_v1 serves audit_commits and no other table' USING ERRCODE = 'insufficient_privilege';
+    END IF;
     IF pg_trigger_depth() > 1 THEN
         SET CONSTRAINTS public.threadline_seal DEFERRED;
         UPDATE public.audit_transactions SET id = id WHERE id = NEW.transaction_id;

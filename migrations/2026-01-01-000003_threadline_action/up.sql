@@ -102,6 +102,9 @@ CREATE OR REPLACE FUNCTION public.threadline_require_changes_v1() RETURNS trigge
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
 BEGIN
+    IF TG_RELID <> 'public.audit_actions'::regclass AND pg_partition_root(TG_RELID) IS DISTINCT FROM 'public.audit_actions'::regclass THEN
+        RAISE EXCEPTION 'threadline: threadline_require_changes_v1 serves audit_actions and no other table' USING ERRCODE = 'insufficient_privilege';
+    END IF;
     IF NOT public.threadline_has_row_v1(NEW.transaction_id) THEN
         RAISE EXCEPTION 'threadline: action % requires changes, and its transaction captured none', NEW.name
             USING ERRCODE = 'object_not_in_prerequisite_state',

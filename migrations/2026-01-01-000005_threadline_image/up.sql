@@ -175,51 +175,52 @@ CREATE OR REPLACE FUNCTION public.threadline_may_read_v1(relation oid) RETURNS b
 LANGUAGE sql STABLE
 AS $$ SELECT has_table_privilege(relation, 'SELECT') AND NOT row_security_active(relation) $$;
 
--- Looks at the row that lives under the key of `key_image` now, and records it if it isn't what was `recorded`, the image of
--- the newest change about the row; NULL if that says that the row is gone.
--- A row that row level security hides would be recorded as gone: with row_security off, reading it is an error instead.
-CREATE OR REPLACE FUNCTION public.threadline_recheck_v1(rules jsonb, key_image jsonb, recorded jsonb) RETURNS text
+-- The image of the row that lives under a key now; NULL if there is none. A row that row level security hides would seem gone:
+-- with row_security off, reading it is an error instead. Only here, since plans that depend on it are made anew when it changes.
+CREATE OR REPLACE FUNCTION public.threadline_current_image_v1(rules jsonb, pk jsonb) RETURNS jsonb
 LANGUAGE plpgsql SET row_security = off
 AS $$
 DECLARE
     target CONSTANT pg_catalog.regclass := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
-    pk CONSTANT pg_catalog.jsonb := public.threadline_key_of_v1(rules, key_image);
+    image pg_catalog.jsonb;
+BEGIN
+    EXECUTE format('SELECT %s FROM %s r WHERE %s',
+        public.threadline_image_sql_v1(target::pg_catalog.oid, rules, 'r'::pg_catalog.text, '{}'::pg_catalog.text[]), target,
+        public.threadline_key_condition_v1(target::pg_catalog.oid, rules, pk)) INTO image;
+    RETURN image;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE EXCEPTION 'threadline: role %, which owns the log, can''t read table % again after another command wrote to it: %', current_user, target, SQLERRM
+        USING ERRCODE = 'insufficient_privilege',
+              HINT = format('GRANT SELECT ON %1$s TO %2$I; where row level security is enabled, also ALTER ROLE %2$I BYPASSRLS.', target, current_user);
+END $$;
+
+-- Looks at the row that lives under the key of `key_image` now, and records it if it isn't what was `recorded`, the image of
+-- the newest change about the row; NULL if that says that the row is gone.
+CREATE OR REPLACE FUNCTION public.threadline_recheck_v1(rules jsonb, key_image jsonb, recorded jsonb) RETURNS text
+LANGUAGE plpgsql
+AS $$
+DECLARE
     redacted CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'redacted'::pg_catalog.text);
     known CONSTANT pg_catalog.jsonb := recorded - public.threadline_list_v1(rules, 'on_change'::pg_catalog.text);
-    live pg_catalog.jsonb;
+    live CONSTANT pg_catalog.jsonb := public.threadline_current_image_v1(rules, public.threadline_key_of_v1(rules, key_image));
+    operation CONSTANT pg_catalog.text := CASE WHEN live IS NULL THEN 'DELETE' WHEN recorded IS NULL THEN 'INSERT' ELSE 'UPDATE' END;
     field pg_catalog.text;
-    changed pg_catalog.text[] := '{}';
-    outcome pg_catalog.text;
+    changed pg_catalog.text[];
 BEGIN
-    BEGIN
-        EXECUTE format('SELECT %s FROM %s r WHERE %s',
-            public.threadline_image_sql_v1(target::pg_catalog.oid, rules, 'r'::pg_catalog.text, '{}'::pg_catalog.text[]), target,
-            public.threadline_key_condition_v1(target::pg_catalog.oid, rules, pk)) INTO live;
-    EXCEPTION WHEN insufficient_privilege THEN
-        RAISE EXCEPTION 'threadline: role %, which owns the log, can''t read table % again after another command wrote to it: %', current_user, target, SQLERRM
-            USING ERRCODE = 'insufficient_privilege',
-                  HINT = format('GRANT SELECT ON %1$s TO %2$I; where row level security is enabled, also ALTER ROLE %2$I BYPASSRLS.', target, current_user);
-    END;
-    IF live IS NULL THEN
-        IF recorded IS NOT NULL THEN
-            outcome := public.threadline_record_v1(rules, NULL::pg_catalog.oid, rules ->> 'table_schema', rules ->> 'table_name',
-                'DELETE'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text[], recorded, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true);
-        END IF;
-    ELSIF recorded IS NULL THEN
-        outcome := public.threadline_record_v1(rules, NULL::pg_catalog.oid, rules ->> 'table_schema', rules ->> 'table_name',
-            'INSERT'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text[], NULL::pg_catalog.jsonb, live, NULL::pg_catalog.text[], true);
-    ELSE
+    IF operation = 'UPDATE' THEN
         FOREACH field IN ARRAY public.threadline_columns_of_v1(live) LOOP
             IF field <> ALL (redacted) AND (live ->> field IS DISTINCT FROM known ->> field OR live -> field IS DISTINCT FROM known -> field) THEN
                 changed := changed || field;
             END IF;
         END LOOP;
-        IF changed <> '{}' THEN
-            outcome := public.threadline_record_v1(rules, NULL::pg_catalog.oid, rules ->> 'table_schema', rules ->> 'table_name',
-                'UPDATE'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text[], recorded, live, changed, true);
+        IF changed IS NULL THEN
+            RETURN '';
         END IF;
+    ELSIF live IS NULL AND recorded IS NULL THEN
+        RETURN '';
     END IF;
-    RETURN outcome;
+    RETURN public.threadline_record_v1(rules, NULL::pg_catalog.oid, rules ->> 'table_schema', rules ->> 'table_name', operation, NULL::pg_catalog.text,
+        NULL::pg_catalog.text[], recorded, live, changed, true);
 END $$;
 
 -- What a statement trigger asks of its rows, as SQL, because only the trigger's own queries see them:
@@ -294,6 +295,7 @@ REVOKE ALL ON FUNCTION
     public.threadline_images_query_v1(oid, jsonb, text, text[]),
     public.threadline_differences_sql_v1(oid, text, text),
     public.threadline_may_read_v1(oid),
+    public.threadline_current_image_v1(jsonb, jsonb),
     public.threadline_recheck_v1(jsonb, jsonb, jsonb),
     public.threadline_rows_query_v1(text, text, jsonb),
     public.threadline_record_gone_v1(jsonb, regclass),

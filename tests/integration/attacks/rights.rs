@@ -37,6 +37,14 @@ fn granted(kind: Kind) -> (TestDb, PgConnection) {
     (db, conn)
 }
 
+/// The same, and the rights put right afterwards: PostgreSQL has nothing that would refuse what a right to create triggers, or
+/// one on a sequence, allows until then.
+fn granted_and_protected(kind: Kind) -> (TestDb, PgConnection) {
+    let (db, conn) = granted(kind);
+    execute(&mut db.superuser(), "SELECT threadline_protect_v1()");
+    (db, conn)
+}
+
 /// Rights on all that will be in the schema, given before the installation.
 fn by_default(kind: Kind) -> (TestDb, PgConnection) {
     let db = TestDb::empty();
@@ -116,6 +124,7 @@ fn assert_tables_hold((db, mut conn): (TestDb, PgConnection)) {
                 let expected = [
                     "permission denied",
                     "append-only",
+                    "row-level security",
                     "threadline",
                     "must be owner",
                 ];
@@ -178,6 +187,13 @@ fn assert_sequences_hold((db, mut conn): (TestDb, PgConnection)) {
 /// Trigger functions as triggers of a table of the attacker's, and all others called with NULLs.
 fn assert_functions_hold((db, mut conn): (TestDb, PgConnection)) {
     fill(&db);
+    execute(
+        &mut db.superuser(),
+        &format!(
+            "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {}_favourite",
+            db.name()
+        ),
+    );
     let before = contents(&db);
     let functions = rows(
         &mut db.superuser(),
@@ -255,14 +271,14 @@ fn assert_functions_hold((db, mut conn): (TestDb, PgConnection)) {
 }
 
 macro_rules! on_all_grants {
-    ($($name:ident: $holds:ident),+ $(,)?) => { $(
+    ($($name:ident: $granted:ident, $holds:ident),+ $(,)?) => { $(
         mod $name {
             use super::*;
 
             #[test]
-            fn granted_later_by_the_migrator() { $holds(granted(Kind::Migrator)); }
+            fn granted_later_by_the_migrator() { $holds($granted(Kind::Migrator)); }
             #[test]
-            fn granted_later_with_a_role() { $holds(granted(Kind::Role)); }
+            fn granted_later_with_a_role() { $holds($granted(Kind::Role)); }
             #[test]
             fn by_default_of_the_migrator() { $holds(by_default(Kind::Migrator)); }
             #[test]
@@ -272,8 +288,8 @@ macro_rules! on_all_grants {
 }
 
 on_all_grants!(
-    tables: assert_tables_hold,
-    triggers: assert_triggers_hold,
-    sequences: assert_sequences_hold,
-    functions: assert_functions_hold,
+    tables: granted, assert_tables_hold,
+    triggers: granted_and_protected, assert_triggers_hold,
+    sequences: granted_and_protected, assert_sequences_hold,
+    functions: granted, assert_functions_hold,
 );

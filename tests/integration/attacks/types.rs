@@ -64,7 +64,6 @@ fn calls(conn: &mut PgConnection) -> Vec<String> {
         [
             "SELECT public.threadline_actor_v1('{\"type\": \"user\", \"id\": \"1\"}' COLLATE pg_catalog.\"C\")",
             "SELECT public.threadline_record_action_v1('tried')",
-            "SELECT public.threadline_image_v1(i.*, '{\"max_value_bytes\": 10, \"redacted\": [\"pin\"], \"as_text\": [\"doc\"]}') FROM public.items i",
             "SELECT public.threadline_as_of('public.items', '{\"id\": 0}', pg_catalog.now())",
             "SELECT public.threadline_history('public.items', '{\"id\": 0}')",
         ]

@@ -176,7 +176,7 @@ fn c12_a_partition_attached_later_is_recorded_under_the_parent() {
     assert_newest_images_equal_table(&db, "events");
 }
 
-/// Fails without `NOT a.attisdropped` in threadline_differences_v1 or in threadline_image_v1.
+/// Fails without `NOT a.attisdropped` in threadline_differences_sql_v1 or in threadline_image_sql_v1.
 #[test]
 fn c12_leaves_of_another_layout_are_compared_column_by_column() {
     let db = TestDb::new();
