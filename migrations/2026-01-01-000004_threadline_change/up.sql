@@ -142,9 +142,6 @@ BEGIN
             FOREACH field IN ARRAY changed LOOP
                 prior := prior || jsonb_build_object(field, before -> field);
             END LOOP;
-            IF rules ? 'on_change' THEN
-                after := after - public.threadline_unchanged_v1(rules, changed);
-            END IF;
         END IF;
         before := prior;
     END IF;
@@ -229,7 +226,6 @@ DECLARE
     ignored CONSTANT pg_catalog.text[] := exclude || public.threadline_list_v1(rules, 'ignore_only'::pg_catalog.text);
     store_changed_from CONSTANT boolean := rules ? 'store_changed_from';
     mask CONSTANT pg_catalog.jsonb := rules -> 'mask';
-    on_change CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'on_change'::pg_catalog.text);
     tx CONSTANT pg_catalog.uuid := public.threadline_transaction_id_v1();
     setting CONSTANT pg_catalog.text := coalesce(current_setting('threadline.actor_ref', true), '');
     required CONSTANT pg_catalog.text := rules ->> 'require_actor';
@@ -240,7 +236,7 @@ BEGIN
     END IF;
     WITH change AS MATERIALIZED (
         SELECT k.place, k.op, CASE k.op WHEN 'insert' THEN k.new_key ELSE k.old_key END AS pk,
-            CASE k.op WHEN 'update' THEN k.after - ARRAY(SELECT u FROM unnest(on_change) u WHERE u <> ALL (d.changed)) ELSE k.after END AS after,
+            k.after,
             CASE k.op WHEN 'update' THEN ARRAY(SELECT f FROM unnest(d.changed) f WHERE f <> ALL (hidden)) END AS changed,
             CASE k.op WHEN 'update' THEN coalesce(d.prior, '{}') ELSE k.before END AS prior,
             k.op = 'update' AND d.changed <> '{}' AND d.changed <@ ignored AS unseen,

@@ -206,9 +206,16 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
 SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
-SET enable_seqscan = off
+SET enable_seqscan = off %s
 AS %L
-$function$, function_name, format($bound$
+$function$, function_name,
+        -- How names of objects print; pinned only where a column holds them, as each pin costs every captured row.
+        CASE WHEN EXISTS (
+            SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+            WHERE a.attrelid = relation AND NOT a.attisdropped
+              AND ARRAY[t.oid, t.typelem, t.typbasetype] && '{regclass,regcollation,regconfig,regdictionary,regnamespace,regoper,regoperator,regproc,regprocedure,regrole,regtype}'::regtype[]::oid[]
+        ) THEN 'SET quote_all_identifiers = off' ELSE '' END,
+        format($bound$
 DECLARE
     rules CONSTANT pg_catalog.jsonb := %L::jsonb;
 %s$bound$, bound, public.threadline_bound_body_v1(relation, keys, hidden, known, body)));

@@ -10,12 +10,12 @@ const TABLE: &str = "
     CREATE TYPE moment AS (at timestamptz, span interval);
     CREATE TABLE samples (
         id integer PRIMARY KEY, note text, at timestamptz, ats timestamptz[], nested moment, period tstzrange,
-        days daterange, span interval, ratio float8, small float4, raw bytea, raws bytea[], price money)";
+        days daterange, span interval, ratio float8, small float4, raw bytea, raws bytea[], price money, relation regclass)";
 
 const VALUES: &str = "'2026-03-15 10:30:00.123456+00', '{\"2026-07-01 00:00:00+00\"}',
     ROW('2026-03-15 10:30:00+00', '1 day')::moment, '[2026-03-15 10:30:00+00,2026-03-16 10:30:00+00)',
     '[2026-03-15,2026-04-02)', '1 year 2 months 3 days 04:05:06.7', 0.1::float8 + 0.2::float8, 16777217.1, '\\x00ff5c41',
-    '{\"\\\\x5c00\"}', 1234567.89";
+    '{\"\\\\x5c00\"}', 1234567.89, 'samples'";
 
 fn db() -> TestDb {
     let db = TestDb::new();
@@ -59,6 +59,14 @@ fn assert_pinned(hostile: &str, probe: &str) {
 }
 
 /// Fails without `SET timezone = 'UTC'` on the capture function.
+#[test]
+fn c14_quote_all_identifiers_is_pinned() {
+    assert_pinned(
+        "SET quote_all_identifiers = on",
+        "SELECT 'samples'::regclass::text",
+    );
+}
+
 #[test]
 fn c14_timezone_is_pinned() {
     assert_pinned(

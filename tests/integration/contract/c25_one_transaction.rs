@@ -173,6 +173,25 @@ fn c25_a_forged_setting_with_the_own_id_stays_with_the_own_id() {
     );
 }
 
+/// A commit marker locks the row of its transaction, which VACUUM undoes.
+#[test]
+fn c25_the_place_of_an_older_transaction_is_not_ones_own() {
+    let db = db();
+    let mut app = db.app();
+    execute(&mut app, "BEGIN; INSERT INTO t VALUES (1)");
+    let mark = value(&mut app, "SELECT current_setting('threadline.open')");
+    execute(&mut app, "COMMIT");
+    execute(&mut db.superuser(), "VACUUM FREEZE audit_transactions");
+    execute(
+        &mut app,
+        &format!(
+            "BEGIN; SELECT set_config('threadline.open', '{}', true); INSERT INTO t VALUES (2); COMMIT",
+            mark.as_str().unwrap()
+        ),
+    );
+    assert_eq!(shape(&db), [one(1), one(1)]);
+}
+
 /// Fails when `threadline_transaction_id_v1` leaves `pg_current_xact_id()` out, or counts milliseconds.
 #[test]
 fn c25_the_id_is_the_start_and_the_transaction_id() {

@@ -49,6 +49,22 @@ fn assert_refused(db: &TestDb, sql: &str, wanted: &str) {
 const ANY: &str = "table public.guarded requires an actor\n";
 const KNOWN: &str = "table public.guarded requires an actor who is known\n";
 
+/// The setting that remembers the transaction's row is made to say that it has the actor.
+#[test]
+fn c28_a_forged_setting_is_no_actor() {
+    let db = requiring(RequireActor::Known);
+    execute(
+        &mut db.app(),
+        &format!(
+            "BEGIN; INSERT INTO open VALUES (1); {USER}
+             SELECT set_config('threadline.open', current_setting('threadline.open') || current_setting('threadline.actor_ref'), true);
+             UPDATE guarded SET n = 1; COMMIT"
+        ),
+    );
+    let actor = "SELECT t.actor_ref ->> 'id' FROM audit_changes c JOIN audit_transactions t ON t.id = c.transaction_id WHERE c.table_name = 'guarded'";
+    assert_eq!(value(&mut db.auditor(), actor), "42");
+}
+
 #[test]
 fn c28_an_insert_without_an_actor_is_refused() {
     assert_refused(

@@ -127,7 +127,6 @@ BEGIN
         EXIT WHEN phase IS NULL;
     END LOOP;
 
-    moved := moved OR coalesce(outcome, '') = 'moved';
     -- Another command of this transaction may have written to the same rows and been recorded before. The counters are
     -- PostgreSQL's own. They may show too much, but never too little.
     IF TG_OP <> 'INSERT' AND (moved OR current_setting('track_counts') = 'off'

@@ -128,6 +128,7 @@ DROP FUNCTION public.threadline_truncate_v1(jsonb, regclass, text);
 DROP FUNCTION public.threadline_record_gone_v1(jsonb, regclass);
 DROP FUNCTION public.threadline_rows_query_v1(text, text, jsonb);
 DROP FUNCTION public.threadline_recheck_v1(jsonb, jsonb, jsonb);
+DROP FUNCTION public.threadline_current_image_v1(jsonb, jsonb);
 DROP FUNCTION public.threadline_may_read_v1(oid);
 DROP FUNCTION public.threadline_key_condition_v1(oid, jsonb, jsonb);
 DROP FUNCTION public.threadline_base_type_v1(oid);

@@ -364,12 +364,18 @@ BEGIN
     RETURN CASE WHEN locked THEN '!' || place ELSE place END;
 END $$;
 
+-- Trigger functions that run as the owner of the log make sure of their table: a role that may execute them could attach them to
+-- one of its own.
+
 -- The commit marker. It is written when the transaction commits, so committed_at is within the commit itself. The row of the
 -- transaction is locked then: what is captured after that, by other deferred triggers, finds it so and has a later marker written.
 CREATE OR REPLACE FUNCTION public.threadline_seal_v1() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
 BEGIN
+    IF TG_RELID <> 'public.audit_transactions'::regclass AND pg_partition_root(TG_RELID) IS DISTINCT FROM 'public.audit_transactions'::regclass THEN
+        RAISE EXCEPTION 'threadline: threadline_seal_v1 serves audit_transactions and no other table' USING ERRCODE = 'insufficient_privilege';
+    END IF;
     -- A version that was superseded has a successor, which fires this trigger too. xmax is also that of a rolled back one.
     IF NEW.xmax <> '0' THEN
         IF NOT EXISTS (SELECT FROM public.audit_transactions t WHERE t.ctid = NEW.ctid) THEN
@@ -388,6 +394,9 @@ CREATE OR REPLACE FUNCTION public.threadline_sealed_v1() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
 BEGIN
+    IF TG_RELID <> 'public.audit_commits'::regclass AND pg_partition_root(TG_RELID) IS DISTINCT FROM 'public.audit_commits'::regclass THEN
+        RAISE EXCEPTION 'threadline: threadline_sealed_v1 serves audit_commits and no other table' USING ERRCODE = 'insufficient_privilege';
+    END IF;
     IF pg_trigger_depth() > 1 THEN
         SET CONSTRAINTS public.threadline_seal DEFERRED;
         UPDATE public.audit_transactions SET id = id WHERE id = NEW.transaction_id;
@@ -519,6 +528,9 @@ CREATE OR REPLACE FUNCTION public.threadline_require_changes_v1() RETURNS trigge
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off
 AS $$
 BEGIN
+    IF TG_RELID <> 'public.audit_actions'::regclass AND pg_partition_root(TG_RELID) IS DISTINCT FROM 'public.audit_actions'::regclass THEN
+        RAISE EXCEPTION 'threadline: threadline_require_changes_v1 serves audit_actions and no other table' USING ERRCODE = 'insufficient_privilege';
+    END IF;
     IF NOT public.threadline_has_row_v1(NEW.transaction_id) THEN
         RAISE EXCEPTION 'threadline: action % requires changes, and its transaction captured none', NEW.name
             USING ERRCODE = 'object_not_in_prerequisite_state',
@@ -682,9 +694,6 @@ BEGIN
             FOREACH field IN ARRAY changed LOOP
                 prior := prior || jsonb_build_object(field, before -> field);
             END LOOP;
-            IF rules ? 'on_change' THEN
-                after := after - public.threadline_unchanged_v1(rules, changed);
-            END IF;
         END IF;
         before := prior;
     END IF;
@@ -769,7 +778,6 @@ DECLARE
     ignored CONSTANT pg_catalog.text[] := exclude || public.threadline_list_v1(rules, 'ignore_only'::pg_catalog.text);
     store_changed_from CONSTANT boolean := rules ? 'store_changed_from';
     mask CONSTANT pg_catalog.jsonb := rules -> 'mask';
-    on_change CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'on_change'::pg_catalog.text);
     tx CONSTANT pg_catalog.uuid := public.threadline_transaction_id_v1();
     setting CONSTANT pg_catalog.text := coalesce(current_setting('threadline.actor_ref', true), '');
     required CONSTANT pg_catalog.text := rules ->> 'require_actor';
@@ -780,7 +788,7 @@ BEGIN
     END IF;
     WITH change AS MATERIALIZED (
         SELECT k.place, k.op, CASE k.op WHEN 'insert' THEN k.new_key ELSE k.old_key END AS pk,
-            CASE k.op WHEN 'update' THEN k.after - ARRAY(SELECT u FROM unnest(on_change) u WHERE u <> ALL (d.changed)) ELSE k.after END AS after,
+            k.after,
             CASE k.op WHEN 'update' THEN ARRAY(SELECT f FROM unnest(d.changed) f WHERE f <> ALL (hidden)) END AS changed,
             CASE k.op WHEN 'update' THEN coalesce(d.prior, '{}') ELSE k.before END AS prior,
             k.op = 'update' AND d.changed <> '{}' AND d.changed <@ ignored AS unseen,
@@ -1003,51 +1011,52 @@ CREATE OR REPLACE FUNCTION public.threadline_may_read_v1(relation oid) RETURNS b
 LANGUAGE sql STABLE
 AS $$ SELECT has_table_privilege(relation, 'SELECT') AND NOT row_security_active(relation) $$;
 
--- Looks at the row that lives under the key of `key_image` now, and records it if it isn't what was `recorded`, the image of
--- the newest change about the row; NULL if that says that the row is gone.
--- A row that row level security hides would be recorded as gone: with row_security off, reading it is an error instead.
-CREATE OR REPLACE FUNCTION public.threadline_recheck_v1(rules jsonb, key_image jsonb, recorded jsonb) RETURNS text
+-- The image of the row that lives under a key now; NULL if there is none. A row that row level security hides would seem gone:
+-- with row_security off, reading it is an error instead. Only here, since plans that depend on it are made anew when it changes.
+CREATE OR REPLACE FUNCTION public.threadline_current_image_v1(rules jsonb, pk jsonb) RETURNS jsonb
 LANGUAGE plpgsql SET row_security = off
 AS $$
 DECLARE
     target CONSTANT pg_catalog.regclass := format('%I.%I', rules ->> 'table_schema', rules ->> 'table_name');
-    pk CONSTANT pg_catalog.jsonb := public.threadline_key_of_v1(rules, key_image);
+    image pg_catalog.jsonb;
+BEGIN
+    EXECUTE format('SELECT %s FROM %s r WHERE %s',
+        public.threadline_image_sql_v1(target::pg_catalog.oid, rules, 'r'::pg_catalog.text, '{}'::pg_catalog.text[]), target,
+        public.threadline_key_condition_v1(target::pg_catalog.oid, rules, pk)) INTO image;
+    RETURN image;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE EXCEPTION 'threadline: role %, which owns the log, can''t read table % again after another command wrote to it: %', current_user, target, SQLERRM
+        USING ERRCODE = 'insufficient_privilege',
+              HINT = format('GRANT SELECT ON %1$s TO %2$I; where row level security is enabled, also ALTER ROLE %2$I BYPASSRLS.', target, current_user);
+END $$;
+
+-- Looks at the row that lives under the key of `key_image` now, and records it if it isn't what was `recorded`, the image of
+-- the newest change about the row; NULL if that says that the row is gone.
+CREATE OR REPLACE FUNCTION public.threadline_recheck_v1(rules jsonb, key_image jsonb, recorded jsonb) RETURNS text
+LANGUAGE plpgsql
+AS $$
+DECLARE
     redacted CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'redacted'::pg_catalog.text);
     known CONSTANT pg_catalog.jsonb := recorded - public.threadline_list_v1(rules, 'on_change'::pg_catalog.text);
-    live pg_catalog.jsonb;
+    live CONSTANT pg_catalog.jsonb := public.threadline_current_image_v1(rules, public.threadline_key_of_v1(rules, key_image));
+    operation CONSTANT pg_catalog.text := CASE WHEN live IS NULL THEN 'DELETE' WHEN recorded IS NULL THEN 'INSERT' ELSE 'UPDATE' END;
     field pg_catalog.text;
-    changed pg_catalog.text[] := '{}';
-    outcome pg_catalog.text;
+    changed pg_catalog.text[];
 BEGIN
-    BEGIN
-        EXECUTE format('SELECT %s FROM %s r WHERE %s',
-            public.threadline_image_sql_v1(target::pg_catalog.oid, rules, 'r'::pg_catalog.text, '{}'::pg_catalog.text[]), target,
-            public.threadline_key_condition_v1(target::pg_catalog.oid, rules, pk)) INTO live;
-    EXCEPTION WHEN insufficient_privilege THEN
-        RAISE EXCEPTION 'threadline: role %, which owns the log, can''t read table % again after another command wrote to it: %', current_user, target, SQLERRM
-            USING ERRCODE = 'insufficient_privilege',
-                  HINT = format('GRANT SELECT ON %1$s TO %2$I; where row level security is enabled, also ALTER ROLE %2$I BYPASSRLS.', target, current_user);
-    END;
-    IF live IS NULL THEN
-        IF recorded IS NOT NULL THEN
-            outcome := public.threadline_record_v1(rules, NULL::pg_catalog.oid, rules ->> 'table_schema', rules ->> 'table_name',
-                'DELETE'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text[], recorded, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true);
-        END IF;
-    ELSIF recorded IS NULL THEN
-        outcome := public.threadline_record_v1(rules, NULL::pg_catalog.oid, rules ->> 'table_schema', rules ->> 'table_name',
-            'INSERT'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text[], NULL::pg_catalog.jsonb, live, NULL::pg_catalog.text[], true);
-    ELSE
+    IF operation = 'UPDATE' THEN
         FOREACH field IN ARRAY public.threadline_columns_of_v1(live) LOOP
             IF field <> ALL (redacted) AND (live ->> field IS DISTINCT FROM known ->> field OR live -> field IS DISTINCT FROM known -> field) THEN
                 changed := changed || field;
             END IF;
         END LOOP;
-        IF changed <> '{}' THEN
-            outcome := public.threadline_record_v1(rules, NULL::pg_catalog.oid, rules ->> 'table_schema', rules ->> 'table_name',
-                'UPDATE'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text[], recorded, live, changed, true);
+        IF changed IS NULL THEN
+            RETURN '';
         END IF;
+    ELSIF live IS NULL AND recorded IS NULL THEN
+        RETURN '';
     END IF;
-    RETURN outcome;
+    RETURN public.threadline_record_v1(rules, NULL::pg_catalog.oid, rules ->> 'table_schema', rules ->> 'table_name', operation, NULL::pg_catalog.text,
+        NULL::pg_catalog.text[], recorded, live, changed, true);
 END $$;
 
 -- What a statement trigger asks of its rows, as SQL, because only the trigger's own queries see them:
@@ -1122,6 +1131,7 @@ REVOKE ALL ON FUNCTION
     public.threadline_images_query_v1(oid, jsonb, text, text[]),
     public.threadline_differences_sql_v1(oid, text, text),
     public.threadline_may_read_v1(oid),
+    public.threadline_current_image_v1(jsonb, jsonb),
     public.threadline_recheck_v1(jsonb, jsonb, jsonb),
     public.threadline_rows_query_v1(text, text, jsonb),
     public.threadline_record_gone_v1(jsonb, regclass),
@@ -1502,9 +1512,16 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
 SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
-SET enable_seqscan = off
+SET enable_seqscan = off %s
 AS %L
-$function$, function_name, format($bound$
+$function$, function_name,
+        -- How names of objects print; pinned only where a column holds them, as each pin costs every captured row.
+        CASE WHEN EXISTS (
+            SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+            WHERE a.attrelid = relation AND NOT a.attisdropped
+              AND ARRAY[t.oid, t.typelem, t.typbasetype] && '{regclass,regcollation,regconfig,regdictionary,regnamespace,regoper,regoperator,regproc,regprocedure,regrole,regtype}'::regtype[]::oid[]
+        ) THEN 'SET quote_all_identifiers = off' ELSE '' END,
+        format($bound$
 DECLARE
     rules CONSTANT pg_catalog.jsonb := %L::jsonb;
 %s$bound$, bound, public.threadline_bound_body_v1(relation, keys, hidden, known, body)));
@@ -1912,6 +1929,9 @@ CREATE OR REPLACE FUNCTION public.threadline_end_gap_v1() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    IF TG_RELID <> 'public.audit_tables'::regclass AND pg_partition_root(TG_RELID) IS DISTINCT FROM 'public.audit_tables'::regclass THEN
+        RAISE EXCEPTION 'threadline: threadline_end_gap_v1 serves audit_tables and no other table' USING ERRCODE = 'insufficient_privilege';
+    END IF;
     UPDATE public.audit_tables t
     SET gaps = t.gaps[:cardinality(t.gaps) - 1] || tstzrange(lower(t.gaps[cardinality(t.gaps)]), clock_timestamp(), '[]')
     WHERE t.id = NEW.id AND t.installed_at IS NOT NULL AND upper_inf(t.gaps[cardinality(t.gaps)]);

@@ -129,6 +129,21 @@ fn c37_one_transaction_has_one_row_one_actor_and_one_seal() {
     assert_eq!(lines(&db, "items").len(), 4);
 }
 
+/// Every row of the log is written by the transaction itself: more than 64 subtransactions with ids of their own would make
+/// every snapshot slower.
+#[test]
+fn c37_a_statement_takes_no_transaction_id() {
+    let db = items("name text");
+    execute(
+        &mut db.app(),
+        "BEGIN; INSERT INTO items SELECT i, 'a' FROM generate_series(1, 600) i; UPDATE items SET name = 'b' WHERE id = 1;
+         UPDATE items SET name = 'c', id = id + 1000; DELETE FROM items WHERE id = 1001; DELETE FROM items; COMMIT",
+    );
+    let numbers = "SELECT jsonb_build_array(count(*), count(DISTINCT c.xmin::text), min(t.txid::text::bigint & 4294967295) = min(c.xmin::text::bigint))
+        FROM audit_changes c JOIN audit_transactions t ON t.id = c.transaction_id";
+    assert_eq!(value(&mut db.auditor(), numbers), json!([2401, 1, true]));
+}
+
 /// What a deferred trigger writes after the seal is sealed again.
 #[test]
 fn c37_what_follows_the_seal_is_sealed_again() {
