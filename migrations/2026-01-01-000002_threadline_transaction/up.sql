@@ -147,7 +147,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enab
 AS $$
 BEGIN
     IF TG_RELID <> 'public.audit_transactions'::regclass AND pg_partition_root(TG_RELID) IS DISTINCT FROM 'public.audit_transactions'::regclass THEN
-        RAISE EXCEPTION 'threadline: threadline_seal_v1 serves audit_transactions and no other table' USING ERRCODE = 'insufficient_privilege';
+        RAISE EXCEPTION 'threadline: threadline_seal_v1 serves public.audit_transactions and no other table' USING ERRCODE = 'insufficient_privilege';
     END IF;
     -- A version that was superseded has a successor, which fires this trigger too. xmax is also that of a rolled back one.
     IF NEW.xmax <> '0' THEN
@@ -168,7 +168,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enab
 AS $$
 BEGIN
     IF TG_RELID <> 'public.audit_commits'::regclass AND pg_partition_root(TG_RELID) IS DISTINCT FROM 'public.audit_commits'::regclass THEN
-        RAISE EXCEPTION 'threadline: threadline_sealed_v1 serves audit_commits and no other table' USING ERRCODE = 'insufficient_privilege';
+        RAISE EXCEPTION 'threadline: threadline_sealed_v1 serves public.audit_commits and no other table' USING ERRCODE = 'insufficient_privilege';
     END IF;
     IF pg_trigger_depth() > 1 THEN
         SET CONSTRAINTS public.threadline_seal DEFERRED;

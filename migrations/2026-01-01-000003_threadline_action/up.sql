@@ -103,7 +103,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enab
 AS $$
 BEGIN
     IF TG_RELID <> 'public.audit_actions'::regclass AND pg_partition_root(TG_RELID) IS DISTINCT FROM 'public.audit_actions'::regclass THEN
-        RAISE EXCEPTION 'threadline: threadline_require_changes_v1 serves audit_actions and no other table' USING ERRCODE = 'insufficient_privilege';
+        RAISE EXCEPTION 'threadline: threadline_require_changes_v1 serves public.audit_actions and no other table' USING ERRCODE = 'insufficient_privilege';
     END IF;
     IF NOT public.threadline_has_row_v1(NEW.transaction_id) THEN
         RAISE EXCEPTION 'threadline: action % requires changes, and its transaction captured none', NEW.name

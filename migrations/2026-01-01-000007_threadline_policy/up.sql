@@ -245,6 +245,15 @@ DECLARE
         EXECUTE format('REVOKE ALL ON FUNCTION public.%I() FROM %s CASCADE', function_name, wanted.name);
     END LOOP;
     PERFORM public.threadline_check_readable_v1(relation, log_owner);
+    IF rules ->> 'truncate' = 'rows' THEN
+        -- The rows of a partition that is truncated are read from the partition itself.
+        FOR wanted IN
+            SELECT p.relid::regclass AS partition FROM pg_partition_tree(relation) p
+            WHERE p.isleaf AND NOT has_table_privilege(log_owner, p.relid, 'SELECT')
+        LOOP
+            EXECUTE format('GRANT SELECT ON %s TO %I', wanted.partition, pg_get_userbyid(log_owner));
+        END LOOP;
+    END IF;
 
     EXECUTE format('SELECT EXISTS (SELECT FROM %s)', relation) INTO populated;
     UPDATE public.audit_tables t SET

@@ -266,7 +266,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF TG_RELID <> 'public.audit_tables'::regclass AND pg_partition_root(TG_RELID) IS DISTINCT FROM 'public.audit_tables'::regclass THEN
-        RAISE EXCEPTION 'threadline: threadline_end_gap_v1 serves audit_tables and no other table' USING ERRCODE = 'insufficient_privilege';
+        RAISE EXCEPTION 'threadline: threadline_end_gap_v1 serves public.audit_tables and no other table' USING ERRCODE = 'insufficient_privilege';
     END IF;
     UPDATE public.audit_tables t
     SET gaps = t.gaps[:cardinality(t.gaps) - 1] || tstzrange(lower(t.gaps[cardinality(t.gaps)]), clock_timestamp(), '[]')

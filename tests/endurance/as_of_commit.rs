@@ -116,10 +116,9 @@ fn a_moment_inside_a_transaction_excludes_all_of_it() {
     assert_eq!(sums_at(&mut owner, "captured_at", &inside), 2);
 }
 
-/// Sealed before the moment and committed after it: what is known of the moment changes, and it wasn't settled. Fails
-/// when `threadline_record_v1` doesn't seal again for state '!'.
+/// SET CONSTRAINTS writes a commit marker at once. Fails when `threadline_sealed_v1` doesn't notice.
 #[test]
-fn an_unsettled_moment_may_change() {
+fn a_moment_before_the_commit_shows_nothing_of_immediate_constraints() {
     let _alone = alone();
     let db = bank();
     let mut open = db.app();
@@ -136,7 +135,9 @@ fn an_unsettled_moment_may_change() {
     }
     execute(&mut open, "COMMIT");
     assert!(is_settled(&db, &sealed_twice));
-    // The last seal counts, so the first doesn't bring in half of it.
-    assert_eq!(balances(&db, &sealed_once), [json!(1), json!(1)]);
-    assert_eq!(balances(&db, &sealed_twice), [json!(2), json!(2)]);
+    // The last commit marker counts, and it is written at the commit.
+    for moment in [&sealed_once, &sealed_twice] {
+        assert_eq!(balances(&db, moment), [json!(1), json!(1)]);
+    }
+    assert_eq!(balances(&db, &now(&db)), [json!(2), json!(2)]);
 }

@@ -27,7 +27,7 @@ fn killed(psql: &Path, commands: &[&str]) -> Bulk {
     bulk
 }
 
-/// Fails when changes are written over dblink, so that they outlive a rollback, and when `threadline_open_v1` leaves out
+/// Fails when changes are written over dblink, so that they outlive a rollback, and when `threadline_enter_v1` leaves out
 /// the transaction's row.
 #[test]
 fn a_killed_client() {

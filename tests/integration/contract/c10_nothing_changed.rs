@@ -95,7 +95,7 @@ fn c10_another_case_in_a_citext_is_a_change() {
     assert_newest_images_equal_table(&db, "items");
 }
 
-/// Fails without the `inexact` branch of trigger.sql together with the one that asks threadline_differences_v1 when the
+/// Fails without the `inexact` branch of trigger.sql together with the one that asks threadline_differences_sql_v1 when the
 /// images don't show a change.
 #[test]
 fn c10_another_text_of_a_json_value_is_a_change() {

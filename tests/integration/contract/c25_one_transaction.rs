@@ -38,7 +38,7 @@ fn c25_one_row_for_all_changes() {
     assert_eq!(shape(&db), [one(6), one(1)]);
 }
 
-/// Fails without `ON CONFLICT (id) DO NOTHING` in `threadline_open_v1`.
+/// Fails without `ON CONFLICT (id) DO NOTHING` in `threadline_enter_v1`.
 #[test]
 fn c25_through_reset_all() {
     let db = db();

@@ -12,7 +12,7 @@ use threadline_tests::{TestDb, execute, rows, try_execute, value};
 const WRITERS: usize = 8;
 const ROUNDS: usize = 60;
 
-/// Fails when `threadline_open_v1` looks for the transaction's row before it inserts it
+/// Fails when `threadline_enter_v1` looks for the transaction's row before it inserts it
 /// (`PERFORM FROM public.audit_transactions WHERE id = tx`), and when `audit_changes.transaction_id` has an
 /// immediate foreign key.
 #[test]

@@ -1,9 +1,12 @@
 //! The owner of the log has to be able to read a captured table, all of it: said when it is captured, not when it is written.
 
+use threadline::capture::{CapturePlan, Storage};
+use threadline::{Definition, Truncate};
+
 use super::*;
 
 fn capture(conn: &mut PgConnection) -> Result<(), String> {
-    let storage = threadline::capture::Storage::default();
+    let storage = Storage::default();
     let sql = threadline::models![Item].plans().unwrap()[0].up_sql(&storage);
     try_execute(conn, &sql).map(|_| ())
 }
@@ -117,4 +120,31 @@ fn a_table_that_the_owner_of_the_log_may_not_read() {
         let readable = format!("SELECT has_table_privilege('{log}', 'shop.items', 'SELECT')");
         assert_eq!(value(&mut db.superuser(), &readable), true);
     }
+}
+
+/// What is truncated is read from the partition, on which nobody has granted anything.
+#[test]
+fn the_rows_of_a_truncated_partition_are_recorded() {
+    let db = TestDb::empty();
+    let migrator = Migrator::new(&db, "CREATEROLE");
+    migrator.application(&[]).run(&mut migrator.connect());
+    let plan = CapturePlan::for_definition(
+        "shop.events".parse().unwrap(),
+        &Definition::new("Event", &["id", "day"]).truncate(Truncate::Rows),
+    )
+    .unwrap();
+    let mut owner = migrator.connect();
+    execute(
+        &mut owner,
+        "CREATE TABLE shop.events (id bigint, day date, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
+         CREATE TABLE shop.events_2026 PARTITION OF shop.events FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')",
+    );
+    execute(&mut owner, &plan.up_sql(&Storage::default()));
+    execute(
+        &mut owner,
+        "INSERT INTO shop.events VALUES (1, '2026-03-15'); TRUNCATE shop.events_2026",
+    );
+    let recorded =
+        "SELECT string_agg(op, ' ' ORDER BY id) FROM audit_changes WHERE table_name = 'events'";
+    assert_eq!(value(&mut db.superuser(), recorded), "insert delete");
 }

@@ -374,7 +374,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enab
 AS $$
 BEGIN
     IF TG_RELID <> 'public.audit_transactions'::regclass AND pg_partition_root(TG_RELID) IS DISTINCT FROM 'public.audit_transactions'::regclass THEN
-        RAISE EXCEPTION 'threadline: threadline_seal_v1 serves audit_transactions and no other table' USING ERRCODE = 'insufficient_privilege';
+        RAISE EXCEPTION 'threadline: threadline_seal_v1 serves public.audit_transactions and no other table' USING ERRCODE = 'insufficient_privilege';
     END IF;
     -- A version that was superseded has a successor, which fires this trigger too. xmax is also that of a rolled back one.
     IF NEW.xmax <> '0' THEN
@@ -395,7 +395,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enab
 AS $$
 BEGIN
     IF TG_RELID <> 'public.audit_commits'::regclass AND pg_partition_root(TG_RELID) IS DISTINCT FROM 'public.audit_commits'::regclass THEN
-        RAISE EXCEPTION 'threadline: threadline_sealed_v1 serves audit_commits and no other table' USING ERRCODE = 'insufficient_privilege';
+        RAISE EXCEPTION 'threadline: threadline_sealed_v1 serves public.audit_commits and no other table' USING ERRCODE = 'insufficient_privilege';
     END IF;
     IF pg_trigger_depth() > 1 THEN
         SET CONSTRAINTS public.threadline_seal DEFERRED;
@@ -529,7 +529,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enab
 AS $$
 BEGIN
     IF TG_RELID <> 'public.audit_actions'::regclass AND pg_partition_root(TG_RELID) IS DISTINCT FROM 'public.audit_actions'::regclass THEN
-        RAISE EXCEPTION 'threadline: threadline_require_changes_v1 serves audit_actions and no other table' USING ERRCODE = 'insufficient_privilege';
+        RAISE EXCEPTION 'threadline: threadline_require_changes_v1 serves public.audit_actions and no other table' USING ERRCODE = 'insufficient_privilege';
     END IF;
     IF NOT public.threadline_has_row_v1(NEW.transaction_id) THEN
         RAISE EXCEPTION 'threadline: action % requires changes, and its transaction captured none', NEW.name
@@ -1551,6 +1551,15 @@ DECLARE
         EXECUTE format('REVOKE ALL ON FUNCTION public.%I() FROM %s CASCADE', function_name, wanted.name);
     END LOOP;
     PERFORM public.threadline_check_readable_v1(relation, log_owner);
+    IF rules ->> 'truncate' = 'rows' THEN
+        -- The rows of a partition that is truncated are read from the partition itself.
+        FOR wanted IN
+            SELECT p.relid::regclass AS partition FROM pg_partition_tree(relation) p
+            WHERE p.isleaf AND NOT has_table_privilege(log_owner, p.relid, 'SELECT')
+        LOOP
+            EXECUTE format('GRANT SELECT ON %s TO %I', wanted.partition, pg_get_userbyid(log_owner));
+        END LOOP;
+    END IF;
 
     EXECUTE format('SELECT EXISTS (SELECT FROM %s)', relation) INTO populated;
     UPDATE public.audit_tables t SET
@@ -1930,7 +1939,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF TG_RELID <> 'public.audit_tables'::regclass AND pg_partition_root(TG_RELID) IS DISTINCT FROM 'public.audit_tables'::regclass THEN
-        RAISE EXCEPTION 'threadline: threadline_end_gap_v1 serves audit_tables and no other table' USING ERRCODE = 'insufficient_privilege';
+        RAISE EXCEPTION 'threadline: threadline_end_gap_v1 serves public.audit_tables and no other table' USING ERRCODE = 'insufficient_privilege';
     END IF;
     UPDATE public.audit_tables t
     SET gaps = t.gaps[:cardinality(t.gaps) - 1] || tstzrange(lower(t.gaps[cardinality(t.gaps)]), clock_timestamp(), '[]')

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Fails if threadline_settle_v1 says `'{}'` changed instead of NULL, so that nothing is compared: a lock marks the
-/// version as a write would.
+/// A lock marks the version as a write would. Fails without the comparison in threadline_recheck_v1 and the look for the version
+/// in trigger.sql.
 #[test]
 fn c13_a_row_that_a_trigger_only_locks_gets_no_further_change() {
     let db = items(
@@ -21,7 +21,7 @@ fn c13_a_row_that_a_trigger_only_locks_gets_no_further_change() {
     );
 }
 
-/// Fails if threadline_settle_v1 hands on `'{}'` for `exclude` or for `mask`.
+/// Fails if threadline_recheck_v1 writes the row itself, without threadline_record_v1.
 #[test]
 fn c13_the_appended_image_is_redacted() {
     let db = TestDb::new();

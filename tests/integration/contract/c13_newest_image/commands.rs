@@ -1,8 +1,8 @@
-//! How it is known that another command of the statement wrote: by the numbers of the commands.
+//! Commands that write in the middle of a statement.
 
 use super::*;
 
-/// Fails without the state '+' of threadline_enter_v1.
+/// Fails without the look for a version whose xmax is set, or for the key of a deleted row, in trigger.sql.
 #[test]
 fn c13_a_row_written_by_a_function_of_the_statement() {
     for statement in [

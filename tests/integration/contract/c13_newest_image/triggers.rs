@@ -162,7 +162,7 @@ fn c13_triggers_that_set_each_other_off() {
     assert_newest_images_equal_table(&db, "items");
 }
 
-/// Fails if threadline_open_v1 answers false for a transaction that `known` doesn't name any more.
+/// Fails if what a nested command did is remembered in a setting.
 #[test]
 fn c13_a_trigger_that_resets_the_session() {
     for (event, body, statement) in [
@@ -182,7 +182,7 @@ fn c13_a_trigger_that_resets_the_session() {
     }
 }
 
-/// Fails if threadline_enter_v1 finds the statement's first command again and takes it for the only one.
+/// Fails if the key of a deleted row is only looked for in a transaction's first statement.
 #[test]
 fn c13_a_transaction_that_had_captured_before() {
     for name in NAMES {

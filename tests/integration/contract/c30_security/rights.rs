@@ -72,7 +72,7 @@ fn c30_the_application_records_actions() {
     assert_eq!(linked, json!("user.created"));
 }
 
-/// Fails when `threadline_open_v1` takes the action's id from a setting, or `threadline_record_v1` the transaction's.
+/// Fails when `threadline_enter_v1` takes the action's id from a setting, or `threadline_record_v1` the transaction's.
 #[test]
 fn c30_no_setting_links_to_another_transaction() {
     let db = users();
