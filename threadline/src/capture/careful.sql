@@ -6,7 +6,8 @@
         hidden_after := '{}';
         :hidden
         IF TG_OP = 'UPDATE' THEN
-            EXECUTE 'SELECT ' || :storage.threadline_differences_sql_v1(TG_RELID, '($1)'::text, '($2)'::text) INTO visible USING old_row, new_row;
+            EXECUTE format('SELECT %s FROM (SELECT $1 AS o, $2 AS n OFFSET 0) p', :storage.threadline_differences_sql_v1(TG_RELID, '(p.o)'::text, '(p.n)'::text))
+                INTO visible USING old_row, new_row;
             changed := coalesce(changed, '{}') || visible;
             -- What is stored only when it changes is not even looked at: a large document beside a counter costs nothing.
             unchanged := :storage.threadline_unchanged_v1(rules, changed);

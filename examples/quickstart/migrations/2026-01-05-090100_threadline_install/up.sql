@@ -936,13 +936,13 @@ DECLARE
 BEGIN
     FOR field IN
         SELECT a.attname::pg_catalog.text AS name, format('%s.%I', source, a.attname) AS value, a.attlen = -1 AS variable,
-            f.typoutput = 'pg_catalog.byteaout'::pg_catalog.regproc AS binary, -- a domain prints as the type that it is made of
+            public.threadline_base_type_v1(a.atttypid) = ANY ('{text,varchar}'::pg_catalog.regtype[]) AS is_text, f.typoutput = 'pg_catalog.byteaout'::pg_catalog.regproc AS binary, -- a domain prints as the type that it is made of
             public.threadline_as_text_v1(a.atttypid) AS as_text, public.threadline_holds_json_v1(a.atttypid) AS json
         FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type f ON f.oid = a.atttypid
         WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (skip)
         ORDER BY a.attnum
     LOOP
-        printed := format('CASE WHEN %1$s IS DISTINCT FROM NULL THEN pg_catalog.concat(%1$s) END', field.value);
+        printed := CASE WHEN field.is_text THEN field.value ELSE format('CASE WHEN %1$s IS DISTINCT FROM NULL THEN pg_catalog.concat(%1$s) END', field.value) END;
         IF field.name = ANY (hidden) THEN
             value := format('CASE WHEN %s IS DISTINCT FROM NULL THEN ''""''::pg_catalog.jsonb END', field.value);
         ELSIF field.as_text OR field.name = ANY (as_text) THEN
@@ -965,14 +965,16 @@ BEGIN
         ELSE format('(SELECT pg_catalog.jsonb_object_agg(f.name, f.value) FROM (VALUES %s) f(name, value))', image) END;
 END $$;
 
--- The images of $1 and $2, two versions of a row of this relation, as a query; see threadline_image_sql_v1.
+-- The images of $1 and $2, two versions of a row of this relation, as a query; see threadline_image_sql_v1. The rows are named once: the
+-- plan has a copy of a parameter for each place where it stands.
 CREATE OR REPLACE FUNCTION public.threadline_images_query_v1(relation oid, rules jsonb, operation text, skip text[]) RETURNS text
 LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
-    RETURN format('SELECT %s, %s',
-        CASE WHEN operation = 'INSERT' THEN 'NULL::pg_catalog.jsonb' ELSE public.threadline_image_sql_v1(relation, rules, '($1)'::pg_catalog.text, skip) END,
-        CASE WHEN operation = 'DELETE' THEN 'NULL::pg_catalog.jsonb' ELSE public.threadline_image_sql_v1(relation, rules, '($2)'::pg_catalog.text, skip) END);
+    RETURN format('SELECT %s, %s FROM (SELECT %s OFFSET 0) p',
+        CASE WHEN operation = 'INSERT' THEN 'NULL::pg_catalog.jsonb' ELSE public.threadline_image_sql_v1(relation, rules, '(p.o)'::pg_catalog.text, skip) END,
+        CASE WHEN operation = 'DELETE' THEN 'NULL::pg_catalog.jsonb' ELSE public.threadline_image_sql_v1(relation, rules, '(p.n)'::pg_catalog.text, skip) END,
+        CASE operation WHEN 'INSERT' THEN '$2 AS n' WHEN 'DELETE' THEN '$1 AS o' ELSE '$1 AS o, $2 AS n' END);
 END $$;
 
 -- The columns in which two versions of a row differ, to the last bit, as an SQL expression over two rows.

@@ -1,5 +1,5 @@
 -- threadline: capture customers
--- fingerprint: 8789b3381bd2462a
+-- fingerprint: beb30eb24cebfb6e
 -- columns: id, password_hash, tax_id, updated_at
 -- redacted: password_hash, tax_id
 -- storage: public
@@ -11,7 +11,7 @@ SELECT "public".threadline_capture_v1(
     rules => '{"except_columns":["updated_at"],"exclude":["password_hash"],"mask":{"tax_id":"[REDACTED]"},"max_value_bytes":1000000,"redacted":["password_hash","tax_id"],"store_changed_from":true}',
     former_names => '{}',
     former_columns => '{}',
-    fingerprint => '8789b3381bd2462a',
+    fingerprint => 'beb30eb24cebfb6e',
     lock_timeout => '2s',
     body => $threadline$
     before jsonb;
@@ -53,7 +53,8 @@ BEGIN
         hidden_after := '{}';
         :hidden
         IF TG_OP = 'UPDATE' THEN
-            EXECUTE 'SELECT ' || "public".threadline_differences_sql_v1(TG_RELID, '($1)'::text, '($2)'::text) INTO visible USING old_row, new_row;
+            EXECUTE format('SELECT %s FROM (SELECT $1 AS o, $2 AS n OFFSET 0) p', "public".threadline_differences_sql_v1(TG_RELID, '(p.o)'::text, '(p.n)'::text))
+                INTO visible USING old_row, new_row;
             changed := coalesce(changed, '{}') || visible;
             -- What is stored only when it changes is not even looked at: a large document beside a counter costs nothing.
             unchanged := "public".threadline_unchanged_v1(rules, changed);

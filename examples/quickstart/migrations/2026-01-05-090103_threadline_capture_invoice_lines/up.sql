@@ -1,5 +1,5 @@
 -- threadline: capture invoice_lines
--- fingerprint: 1d78930c4f8a9fb3
+-- fingerprint: 8fd2e05423091a8f
 -- columns: invoice_id, position
 -- storage: public
 
@@ -10,7 +10,7 @@ SELECT "public".threadline_capture_v1(
     rules => '{"max_value_bytes":1000000,"store_changed_from":true}',
     former_names => '{}',
     former_columns => '{}',
-    fingerprint => '1d78930c4f8a9fb3',
+    fingerprint => '8fd2e05423091a8f',
     lock_timeout => '2s',
     body => $threadline$
     before jsonb;
@@ -52,7 +52,8 @@ BEGIN
         hidden_after := '{}';
         :hidden
         IF TG_OP = 'UPDATE' THEN
-            EXECUTE 'SELECT ' || "public".threadline_differences_sql_v1(TG_RELID, '($1)'::text, '($2)'::text) INTO visible USING old_row, new_row;
+            EXECUTE format('SELECT %s FROM (SELECT $1 AS o, $2 AS n OFFSET 0) p', "public".threadline_differences_sql_v1(TG_RELID, '(p.o)'::text, '(p.n)'::text))
+                INTO visible USING old_row, new_row;
             changed := coalesce(changed, '{}') || visible;
             -- What is stored only when it changes is not even looked at: a large document beside a counter costs nothing.
             unchanged := "public".threadline_unchanged_v1(rules, changed);
