@@ -100,8 +100,11 @@ DECLARE
 BEGIN
     FOR field IN
         SELECT a.attname::pg_catalog.text AS name, format('%s.%I', source, a.attname) AS value, a.attlen = -1 AS variable,
-            public.threadline_base_type_v1(a.atttypid) = ANY ('{text,varchar}'::pg_catalog.regtype[]) AS is_text, f.typoutput = 'pg_catalog.byteaout'::pg_catalog.regproc AS binary, -- a domain prints as the type that it is made of
-            public.threadline_as_text_v1(a.atttypid) AS as_text, public.threadline_holds_json_v1(a.atttypid) AS json
+            CASE f.typtype WHEN 'd' THEN public.threadline_base_type_v1(f.oid) ELSE f.oid END = ANY ('{text,varchar}'::pg_catalog.regtype[]) AS is_text,
+            f.typoutput = 'pg_catalog.byteaout'::pg_catalog.regproc AS binary, -- a domain prints as the type that it is made of
+            -- PostgreSQL's own types that are made of no other have no cast of anybody's: the usual case, and quick.
+            CASE WHEN f.oid < 16384 AND f.typelem = 0 THEN false ELSE public.threadline_as_text_v1(f.oid) END AS as_text,
+            CASE WHEN f.oid < 16384 AND f.typelem = 0 THEN f.oid = 'pg_catalog.json'::pg_catalog.regtype ELSE public.threadline_holds_json_v1(f.oid) END AS json
         FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type f ON f.oid = a.atttypid
         WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (skip)
         ORDER BY a.attnum

@@ -35,6 +35,7 @@ AS $$
             SELECT format('%I.%I', n.nspname, c.relname)
             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation)
         WHEN 'same_key' THEN (SELECT string_agg(format('t.%1$I = OLD.%1$I', k), ' AND ') FROM unnest(keys) k)
+        WHEN 'version_key' THEN (SELECT string_agg(format('t.%1$I = (r.version).%1$I', k), ' AND ') FROM unnest(keys) k)
         WHEN 'hidden' THEN (
             SELECT string_agg(format($hidden$
         BEGIN
@@ -50,8 +51,8 @@ AS $$
             NULL; -- it was dropped
         END;$hidden$, h, h), '') FROM unnest(hidden) h)
         END, ''), '' ORDER BY piece.number)
-    FROM regexp_split_to_table(body, ':(?:known_columns|relation|same_key|hidden)') WITH ORDINALITY piece(text, number)
-    LEFT JOIN regexp_matches(body, ':(known_columns|relation|same_key|hidden)', 'g') WITH ORDINALITY place(name, number) USING (number)
+    FROM regexp_split_to_table(body, ':(?:known_columns|relation|same_key|version_key|hidden)') WITH ORDINALITY piece(text, number)
+    LEFT JOIN regexp_matches(body, ':(known_columns|relation|same_key|version_key|hidden)', 'g') WITH ORDINALITY place(name, number) USING (number)
 $$;
 
 -- The triggers that are there.

@@ -128,16 +128,27 @@ BEGIN
     END LOOP;
 
     -- Another command of this transaction may have written to the same rows and been recorded before. The counters are
-    -- PostgreSQL's own. They may show too much, but never too little.
-    IF TG_OP <> 'INSERT' AND (moved OR current_setting('track_counts') = 'off'
-        OR pg_stat_get_xact_tuples_inserted(TG_RELID) + pg_stat_get_xact_tuples_updated(TG_RELID) > CASE TG_OP WHEN 'UPDATE' THEN written ELSE 0 END)
-    THEN
+    -- PostgreSQL's own. They may show too much, but never too little. Only where a row differs, images are made. OFFSET keeps
+    -- each row's look at the index: a join's plan would be kept from statements of one row for those of many, or the other way.
+    IF moved OR coalesce(outcome, '') = 'moved' THEN
         EXECUTE :storage.threadline_rows_query_v1('gone'::text, TG_OP, rules) USING rules;
-    END IF;
-    IF TG_OP <> 'DELETE' AND (moved OR current_setting('track_counts') = 'off'
-        OR pg_stat_get_xact_tuples_updated(TG_RELID) + pg_stat_get_xact_tuples_deleted(TG_RELID) > CASE TG_OP WHEN 'UPDATE' THEN written ELSE 0 END)
-    THEN
         EXECUTE :storage.threadline_rows_query_v1('kept'::text, TG_OP, rules) USING rules;
+    ELSIF TG_OP = 'DELETE' THEN
+        IF current_setting('track_counts') = 'off' OR pg_stat_get_xact_tuples_inserted(TG_RELID) + pg_stat_get_xact_tuples_updated(TG_RELID) > 0 THEN
+            IF EXISTS (SELECT FROM (SELECT "!old":::relation AS version FROM old_rows "!old" OFFSET 0) r
+                WHERE EXISTS (SELECT FROM :relation t WHERE :version_key OFFSET 0))
+            THEN
+                EXECUTE :storage.threadline_rows_query_v1('gone'::text, TG_OP, rules) USING rules;
+            END IF;
+        END IF;
+    ELSIF current_setting('track_counts') = 'off'
+        OR pg_stat_get_xact_tuples_updated(TG_RELID) + pg_stat_get_xact_tuples_deleted(TG_RELID) > (CASE TG_OP WHEN 'UPDATE' THEN written ELSE 0 END)
+    THEN
+        IF EXISTS (SELECT FROM (SELECT "!new":::relation AS version FROM new_rows "!new" OFFSET 0) r
+            WHERE NOT EXISTS (SELECT FROM :relation t WHERE :version_key AND t.* *= r.version OFFSET 0))
+        THEN
+            EXECUTE :storage.threadline_rows_query_v1('kept'::text, TG_OP, rules) USING rules;
+        END IF;
     END IF;
     RETURN NULL;
 END
