@@ -936,8 +936,11 @@ DECLARE
 BEGIN
     FOR field IN
         SELECT a.attname::pg_catalog.text AS name, format('%s.%I', source, a.attname) AS value, a.attlen = -1 AS variable,
-            public.threadline_base_type_v1(a.atttypid) = ANY ('{text,varchar}'::pg_catalog.regtype[]) AS is_text, f.typoutput = 'pg_catalog.byteaout'::pg_catalog.regproc AS binary, -- a domain prints as the type that it is made of
-            public.threadline_as_text_v1(a.atttypid) AS as_text, public.threadline_holds_json_v1(a.atttypid) AS json
+            CASE f.typtype WHEN 'd' THEN public.threadline_base_type_v1(f.oid) ELSE f.oid END = ANY ('{text,varchar}'::pg_catalog.regtype[]) AS is_text,
+            f.typoutput = 'pg_catalog.byteaout'::pg_catalog.regproc AS binary, -- a domain prints as the type that it is made of
+            -- PostgreSQL's own types that are made of no other have no cast of anybody's: the usual case, and quick.
+            CASE WHEN f.oid < 16384 AND f.typelem = 0 THEN false ELSE public.threadline_as_text_v1(f.oid) END AS as_text,
+            CASE WHEN f.oid < 16384 AND f.typelem = 0 THEN f.oid = 'pg_catalog.json'::pg_catalog.regtype ELSE public.threadline_holds_json_v1(f.oid) END AS json
         FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type f ON f.oid = a.atttypid
         WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (skip)
         ORDER BY a.attnum
@@ -1343,6 +1346,7 @@ AS $$
             SELECT format('%I.%I', n.nspname, c.relname)
             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation)
         WHEN 'same_key' THEN (SELECT string_agg(format('t.%1$I = OLD.%1$I', k), ' AND ') FROM unnest(keys) k)
+        WHEN 'version_key' THEN (SELECT string_agg(format('t.%1$I = (r.version).%1$I', k), ' AND ') FROM unnest(keys) k)
         WHEN 'hidden' THEN (
             SELECT string_agg(format($hidden$
         BEGIN
@@ -1358,8 +1362,8 @@ AS $$
             NULL; -- it was dropped
         END;$hidden$, h, h), '') FROM unnest(hidden) h)
         END, ''), '' ORDER BY piece.number)
-    FROM regexp_split_to_table(body, ':(?:known_columns|relation|same_key|hidden)') WITH ORDINALITY piece(text, number)
-    LEFT JOIN regexp_matches(body, ':(known_columns|relation|same_key|hidden)', 'g') WITH ORDINALITY place(name, number) USING (number)
+    FROM regexp_split_to_table(body, ':(?:known_columns|relation|same_key|version_key|hidden)') WITH ORDINALITY piece(text, number)
+    LEFT JOIN regexp_matches(body, ':(known_columns|relation|same_key|version_key|hidden)', 'g') WITH ORDINALITY place(name, number) USING (number)
 $$;
 
 -- The triggers that are there.
