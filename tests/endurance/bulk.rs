@@ -121,10 +121,11 @@ pub fn write_as(conn: &mut PgConnection, actor: &str, sql: &str) -> Result<usize
     })
 }
 
-/// Ends processes without giving them a chance to notice.
+/// Ends processes without giving them a chance to notice. The children of the first one end by themselves when it is gone, so
+/// that only the first has to be there.
 pub fn kill(pids: &[i64]) {
     let pids: Vec<_> = pids.iter().map(ToString::to_string).collect();
     let mut kill = Command::new("sh");
-    kill.args(["-c", r#"kill -KILL "$@""#, "sh"]).args(&pids);
+    kill.args(["-c", r#"kill -KILL "$1" || exit; shift; for child; do kill -KILL "$child" 2>/dev/null; done; true"#, "sh"]).args(&pids);
     assert!(kill.status().unwrap().success(), "{pids:?}");
 }
