@@ -9,7 +9,7 @@ DROP FUNCTION public.threadline_base_type_v1(oid);
 DROP FUNCTION public.threadline_differences_sql_v1(oid, text, text);
 DROP FUNCTION public.threadline_images_query_v1(oid, jsonb, text, text[]);
 DROP FUNCTION public.threadline_image_sql_v1(oid, jsonb, text, text[]);
-DROP FUNCTION public.threadline_holds_json_v1(oid);
+DROP FUNCTION public.threadline_type_parts_v1(oid);
 DROP FUNCTION public.threadline_json_v1(text, text);
 DROP FUNCTION public.threadline_verify_columns_v1(oid, jsonb, text[], text[]);
 DROP FUNCTION public.threadline_admit_v1(jsonb, oid, text, text, text, text);

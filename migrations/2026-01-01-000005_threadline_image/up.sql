@@ -66,8 +66,8 @@ EXCEPTION WHEN OTHERS THEN
     RETURN to_jsonb(fallback);
 END $$;
 
--- Whether a type is json, or made of it.
-CREATE OR REPLACE FUNCTION public.threadline_holds_json_v1(type oid) RETURNS boolean
+-- A type and all that it is made of: elements, columns, what a domain is over.
+CREATE OR REPLACE FUNCTION public.threadline_type_parts_v1(type oid) RETURNS SETOF oid
 LANGUAGE sql STABLE
 AS $$
     WITH RECURSIVE part(oid) AS (
@@ -78,7 +78,7 @@ AS $$
         CROSS JOIN LATERAL unnest(ARRAY[nullif(t.typelem, 0), nullif(t.typbasetype, 0), a.atttypid]) inner_type
         WHERE inner_type IS NOT NULL
     )
-    SELECT EXISTS (SELECT FROM part WHERE part.oid = 'pg_catalog.json'::pg_catalog.regtype)
+    SELECT part.oid FROM part
 $$;
 
 -- The image of a row whatever is in it, as an SQL expression over a row that is called `source`, without the columns `skip`: a
@@ -104,7 +104,7 @@ BEGIN
             f.typoutput = 'pg_catalog.byteaout'::pg_catalog.regproc AS binary, -- a domain prints as the type that it is made of
             -- PostgreSQL's own types that are made of no other have no cast of anybody's: the usual case, and quick.
             CASE WHEN f.oid < 16384 AND f.typelem = 0 THEN false ELSE public.threadline_as_text_v1(f.oid) END AS as_text,
-            CASE WHEN f.oid < 16384 AND f.typelem = 0 THEN f.oid = 'pg_catalog.json'::pg_catalog.regtype ELSE public.threadline_holds_json_v1(f.oid) END AS json
+            CASE WHEN f.oid < 16384 AND f.typelem = 0 THEN f.oid = 'pg_catalog.json'::pg_catalog.regtype ELSE 'pg_catalog.json'::pg_catalog.regtype IN (SELECT public.threadline_type_parts_v1(f.oid)) END AS json
         FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type f ON f.oid = a.atttypid
         WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (skip)
         ORDER BY a.attnum
@@ -148,7 +148,7 @@ END $$;
 CREATE OR REPLACE FUNCTION public.threadline_differences_sql_v1(relation oid, old_row text, new_row text) RETURNS text
 LANGUAGE sql STABLE
 AS $$
-    -- record_image_ne(), because the operator between ROW(…) and ROW(…) asks for those of the columns' types.
+    -- record_image_ne(), because the operator between ROW(...) and ROW(...) asks for those of the columns' types.
     SELECT format('pg_catalog.array_remove(ARRAY[%s]::pg_catalog.text[], NULL)', string_agg(format(
         'CASE WHEN pg_catalog.record_image_ne(ROW(%2$s.%1$I), ROW(%3$s.%1$I)) THEN %1$L END', a.attname, old_row, new_row), ', ' ORDER BY a.attname COLLATE "C"))
     FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped

@@ -31,7 +31,7 @@ BEGIN
         IF key_columns IS NULL THEN
             RAISE EXCEPTION 'threadline: table % has no primary key', relation
                 USING ERRCODE = 'invalid_table_definition',
-                      HINT = 'Add one, or declare the columns of a unique index over NOT NULL columns as its key: #[audited(primary_key(column, …))].';
+                      HINT = 'Add one, or declare the columns of a unique index over NOT NULL columns as its key: #[audited(primary_key(column, ...))].';
         END IF;
     END IF;
 
@@ -46,7 +46,7 @@ BEGIN
             USING ERRCODE = 'undefined_column', HINT = 'Correct the key in the model and generate the migration again.';
     ELSIF problem.nullable THEN
         RAISE EXCEPTION 'threadline: key column % of table % may be NULL', problem.name, relation
-            USING ERRCODE = 'invalid_table_definition', HINT = 'ALTER TABLE … ALTER COLUMN … SET NOT NULL first, or declare another key.';
+            USING ERRCODE = 'invalid_table_definition', HINT = 'ALTER TABLE ... ALTER COLUMN ... SET NOT NULL first, or declare another key.';
     ELSIF problem.name IS NOT NULL THEN
         RAISE EXCEPTION 'threadline: key column % of table % is of type %, whose equal values may print differently', problem.name, relation, problem.type
             USING ERRCODE = 'feature_not_supported', HINT = 'Declare a key of another type; numeric needs a scale, such as numeric(20,0).';
@@ -116,17 +116,10 @@ $$;
 CREATE OR REPLACE FUNCTION public.threadline_as_text_v1(type oid) RETURNS boolean
 LANGUAGE sql STABLE
 AS $$
-    WITH RECURSIVE part(oid) AS (
-        SELECT type
-        UNION
-        SELECT inner_type FROM part JOIN pg_catalog.pg_type t ON t.oid = part.oid
-        LEFT JOIN pg_catalog.pg_attribute a ON t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
-        CROSS JOIN LATERAL unnest(ARRAY[nullif(t.typelem, 0), nullif(t.typbasetype, 0), a.atttypid]) inner_type
-        WHERE inner_type IS NOT NULL
-    )
-    SELECT EXISTS (SELECT FROM part JOIN pg_catalog.pg_cast c ON c.castsource = part.oid
-                   WHERE c.casttarget = 'json'::regtype AND part.oid >= 16384)
-        OR EXISTS (SELECT FROM part WHERE part.oid = ANY ('{json[],jsonb[]}'::regtype[]))
+    SELECT EXISTS (
+        SELECT FROM public.threadline_type_parts_v1(type) part
+        WHERE part = ANY ('{json[],jsonb[]}'::regtype[])
+           OR part >= 16384 AND EXISTS (SELECT FROM pg_catalog.pg_cast c WHERE c.castsource = part AND c.casttarget = 'json'::regtype))
 $$;
 
 -- What only the catalog knows of how a table is captured; see threadline_record_v1.

@@ -78,7 +78,7 @@ BEGIN
     END IF;
     lacking := (SELECT string_agg(a, ', ') FROM unnest(decoded.absent) a WHERE a = ANY (asked));
     IF lacking IS NOT NULL THEN
-        RAISE EXCEPTION E'threadline: column % of table % can''t be NULL, and the log has no value of it in change %\nLeave it out of the query, or give its model a fill, #[audited(fill = …)], and the query the model: .filled_by::<Model>().',
+        RAISE EXCEPTION E'threadline: column % of table % can''t be NULL, and the log has no value of it in change %\nLeave it out of the query, or give its model a fill, #[audited(fill = ...)], and the query the model: .filled_by::<Model>().',
             lacking, relation, change_id
             USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;

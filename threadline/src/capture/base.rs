@@ -136,3 +136,34 @@ fn relocated(sql: &str, storage: &Storage) -> String {
     sql.replace("public.", &format!("{schema}."))
         .replace("'public'", &format!("'{schema}'"))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::capture::{CapturePlan, Policy};
+    use crate::definition::Level;
+
+    /// A database in another encoding than UTF-8 refuses characters that it doesn't have, in comments too.
+    #[test]
+    fn all_sql_is_ascii() {
+        let storage = Storage::default();
+        let owner = Identifier::new("threadline_owner").unwrap();
+        let mut texts = vec![
+            up_sql_revoking(&storage, Some(&owner), true),
+            down_sql(&storage),
+        ];
+        for level in [Level::Row, Level::Statement] {
+            let policy = Policy {
+                level,
+                ..Policy::default()
+            };
+            let plan = CapturePlan::for_table("users".parse().unwrap(), policy).unwrap();
+            texts.push(plan.up_sql(&storage));
+        }
+        for text in texts {
+            let beyond: Vec<_> = text.lines().filter(|line| !line.is_ascii()).collect();
+            assert!(beyond.is_empty(), "{beyond:#?}");
+        }
+    }
+}

@@ -902,8 +902,8 @@ EXCEPTION WHEN OTHERS THEN
     RETURN to_jsonb(fallback);
 END $$;
 
--- Whether a type is json, or made of it.
-CREATE OR REPLACE FUNCTION public.threadline_holds_json_v1(type oid) RETURNS boolean
+-- A type and all that it is made of: elements, columns, what a domain is over.
+CREATE OR REPLACE FUNCTION public.threadline_type_parts_v1(type oid) RETURNS SETOF oid
 LANGUAGE sql STABLE
 AS $$
     WITH RECURSIVE part(oid) AS (
@@ -914,7 +914,7 @@ AS $$
         CROSS JOIN LATERAL unnest(ARRAY[nullif(t.typelem, 0), nullif(t.typbasetype, 0), a.atttypid]) inner_type
         WHERE inner_type IS NOT NULL
     )
-    SELECT EXISTS (SELECT FROM part WHERE part.oid = 'pg_catalog.json'::pg_catalog.regtype)
+    SELECT part.oid FROM part
 $$;
 
 -- The image of a row whatever is in it, as an SQL expression over a row that is called `source`, without the columns `skip`: a
@@ -940,7 +940,7 @@ BEGIN
             f.typoutput = 'pg_catalog.byteaout'::pg_catalog.regproc AS binary, -- a domain prints as the type that it is made of
             -- PostgreSQL's own types that are made of no other have no cast of anybody's: the usual case, and quick.
             CASE WHEN f.oid < 16384 AND f.typelem = 0 THEN false ELSE public.threadline_as_text_v1(f.oid) END AS as_text,
-            CASE WHEN f.oid < 16384 AND f.typelem = 0 THEN f.oid = 'pg_catalog.json'::pg_catalog.regtype ELSE public.threadline_holds_json_v1(f.oid) END AS json
+            CASE WHEN f.oid < 16384 AND f.typelem = 0 THEN f.oid = 'pg_catalog.json'::pg_catalog.regtype ELSE 'pg_catalog.json'::pg_catalog.regtype IN (SELECT public.threadline_type_parts_v1(f.oid)) END AS json
         FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type f ON f.oid = a.atttypid
         WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL (skip)
         ORDER BY a.attnum
@@ -984,7 +984,7 @@ END $$;
 CREATE OR REPLACE FUNCTION public.threadline_differences_sql_v1(relation oid, old_row text, new_row text) RETURNS text
 LANGUAGE sql STABLE
 AS $$
-    -- record_image_ne(), because the operator between ROW(…) and ROW(…) asks for those of the columns' types.
+    -- record_image_ne(), because the operator between ROW(...) and ROW(...) asks for those of the columns' types.
     SELECT format('pg_catalog.array_remove(ARRAY[%s]::pg_catalog.text[], NULL)', string_agg(format(
         'CASE WHEN pg_catalog.record_image_ne(ROW(%2$s.%1$I), ROW(%3$s.%1$I)) THEN %1$L END', a.attname, old_row, new_row), ', ' ORDER BY a.attname COLLATE "C"))
     FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
@@ -1176,7 +1176,7 @@ BEGIN
         IF key_columns IS NULL THEN
             RAISE EXCEPTION 'threadline: table % has no primary key', relation
                 USING ERRCODE = 'invalid_table_definition',
-                      HINT = 'Add one, or declare the columns of a unique index over NOT NULL columns as its key: #[audited(primary_key(column, …))].';
+                      HINT = 'Add one, or declare the columns of a unique index over NOT NULL columns as its key: #[audited(primary_key(column, ...))].';
         END IF;
     END IF;
 
@@ -1191,7 +1191,7 @@ BEGIN
             USING ERRCODE = 'undefined_column', HINT = 'Correct the key in the model and generate the migration again.';
     ELSIF problem.nullable THEN
         RAISE EXCEPTION 'threadline: key column % of table % may be NULL', problem.name, relation
-            USING ERRCODE = 'invalid_table_definition', HINT = 'ALTER TABLE … ALTER COLUMN … SET NOT NULL first, or declare another key.';
+            USING ERRCODE = 'invalid_table_definition', HINT = 'ALTER TABLE ... ALTER COLUMN ... SET NOT NULL first, or declare another key.';
     ELSIF problem.name IS NOT NULL THEN
         RAISE EXCEPTION 'threadline: key column % of table % is of type %, whose equal values may print differently', problem.name, relation, problem.type
             USING ERRCODE = 'feature_not_supported', HINT = 'Declare a key of another type; numeric needs a scale, such as numeric(20,0).';
@@ -1261,17 +1261,10 @@ $$;
 CREATE OR REPLACE FUNCTION public.threadline_as_text_v1(type oid) RETURNS boolean
 LANGUAGE sql STABLE
 AS $$
-    WITH RECURSIVE part(oid) AS (
-        SELECT type
-        UNION
-        SELECT inner_type FROM part JOIN pg_catalog.pg_type t ON t.oid = part.oid
-        LEFT JOIN pg_catalog.pg_attribute a ON t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
-        CROSS JOIN LATERAL unnest(ARRAY[nullif(t.typelem, 0), nullif(t.typbasetype, 0), a.atttypid]) inner_type
-        WHERE inner_type IS NOT NULL
-    )
-    SELECT EXISTS (SELECT FROM part JOIN pg_catalog.pg_cast c ON c.castsource = part.oid
-                   WHERE c.casttarget = 'json'::regtype AND part.oid >= 16384)
-        OR EXISTS (SELECT FROM part WHERE part.oid = ANY ('{json[],jsonb[]}'::regtype[]))
+    SELECT EXISTS (
+        SELECT FROM public.threadline_type_parts_v1(type) part
+        WHERE part = ANY ('{json[],jsonb[]}'::regtype[])
+           OR part >= 16384 AND EXISTS (SELECT FROM pg_catalog.pg_cast c WHERE c.castsource = part AND c.casttarget = 'json'::regtype))
 $$;
 
 -- What only the catalog knows of how a table is captured; see threadline_record_v1.
@@ -2392,7 +2385,7 @@ BEGIN
     END IF;
     lacking := (SELECT string_agg(a, ', ') FROM unnest(decoded.absent) a WHERE a = ANY (asked));
     IF lacking IS NOT NULL THEN
-        RAISE EXCEPTION E'threadline: column % of table % can''t be NULL, and the log has no value of it in change %\nLeave it out of the query, or give its model a fill, #[audited(fill = …)], and the query the model: .filled_by::<Model>().',
+        RAISE EXCEPTION E'threadline: column % of table % can''t be NULL, and the log has no value of it in change %\nLeave it out of the query, or give its model a fill, #[audited(fill = ...)], and the query the model: .filled_by::<Model>().',
             lacking, relation, change_id
             USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
