@@ -76,7 +76,7 @@ fn capture(db: &TestDb) {
     assert_eq!(
         refusal(),
         "threadline: key column aid of table public.pgbench_history may be NULL\n\
-         ALTER TABLE … ALTER COLUMN … SET NOT NULL first, or declare another key. \
+         ALTER TABLE ... ALTER COLUMN ... SET NOT NULL first, or declare another key. \
          Should you generate the migration again, remove this one first."
     );
     execute(

@@ -162,7 +162,7 @@ fn a_query_that_uses_a_column_without_a_value_is_refused() {
             refusal(aliased.load::<i32>(&mut conn)),
             refusal(as_of_raw(raw, moment).load::<Id>(&mut conn)),
         ] {
-            for part in ["column code of table badges", "filled_by", "fill = …"] {
+            for part in ["column code of table badges", "filled_by", "fill = ..."] {
                 assert!(said.contains(part), "{said}");
             }
         }
