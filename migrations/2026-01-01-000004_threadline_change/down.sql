@@ -5,4 +5,5 @@ DROP FUNCTION public.threadline_record_v1(jsonb, oid, text, text, text, text, te
 DROP FUNCTION public.threadline_key_v1(jsonb, text, jsonb);
 DROP FUNCTION public.threadline_key_of_v1(jsonb, jsonb);
 DROP FUNCTION public.threadline_list_v1(jsonb, text);
+DROP FUNCTION public.threadline_is_marked_v1(jsonb);
 DROP FUNCTION public.threadline_masked_v1(jsonb, jsonb);

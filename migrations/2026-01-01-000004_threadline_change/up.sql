@@ -31,6 +31,12 @@ BEGIN
     RETURN image;
 END $$;
 
+-- Whether a value of an image is, or holds, an object with the member that marks what stands in place of a value. The
+-- application's own has to be quoted: see threadline_quoted_v1. Inlined.
+CREATE OR REPLACE FUNCTION public.threadline_is_marked_v1(image jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+AS $$ SELECT coalesce(image @? '$.*."$threadline"', false) $$;
+
 -- A list of the rules; '{}' where there is none.
 CREATE OR REPLACE FUNCTION public.threadline_list_v1(rules jsonb, name text) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE
@@ -113,7 +119,9 @@ BEGIN
         relation_schema := rules ->> 'table_schema';
         relation_name := rules ->> 'table_name';
     END IF;
-    IF NOT careful AND coalesce(greatest(pg_column_size(before), pg_column_size(after)) > (rules -> 'max_value_bytes')::integer, true) THEN
+    IF NOT careful AND (coalesce(greatest(pg_column_size(before), pg_column_size(after)) > (rules -> 'max_value_bytes')::integer, true)
+        OR public.threadline_is_marked_v1(before) OR public.threadline_is_marked_v1(after))
+    THEN
         RETURN NULL;
     END IF;
     pk := CASE WHEN operation = 'TRUNCATE' THEN '{}'::pg_catalog.jsonb ELSE public.threadline_key_v1(rules, key_column, coalesce(before, after)) END;

@@ -14,3 +14,4 @@ DROP FUNCTION public.threadline_json_v1(text, text);
 DROP FUNCTION public.threadline_verify_columns_v1(oid, jsonb, text[], text[]);
 DROP FUNCTION public.threadline_admit_v1(jsonb, oid, text, text, text, text);
 DROP FUNCTION public.threadline_verify_v1(oid, text, text);
+DROP FUNCTION public.threadline_quoted_v1(jsonb);

@@ -66,6 +66,16 @@ EXCEPTION WHEN OTHERS THEN
     RETURN to_jsonb(fallback);
 END $$;
 
+-- A value of the application as it stands in an image. One that could be taken for what stands in place of a value, an object
+-- with the member $threadline, is quoted: {"$threadline": "value", "value": ...}.
+CREATE OR REPLACE FUNCTION public.threadline_quoted_v1(value jsonb) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE
+AS $$
+BEGIN
+    RETURN CASE WHEN jsonb_typeof(value) = 'object' AND value ? '$threadline'
+        THEN jsonb_build_object('$threadline', 'value', 'value', value) ELSE value END;
+END $$;
+
 -- A type and all that it is made of: elements, columns, what a domain is over.
 CREATE OR REPLACE FUNCTION public.threadline_type_parts_v1(type oid) RETURNS SETOF oid
 LANGUAGE sql STABLE
@@ -82,7 +92,7 @@ AS $$
 $$;
 
 -- The image of a row whatever is in it, as an SQL expression over a row that is called `source`, without the columns `skip`: a
--- value above the limit is left out, a json value that jsonb can't hold is kept as text. Of an excluded or masked column only
+-- value above the limit is left out, one that could be taken for that is quoted, a json value that jsonb can't hold is kept as text. Of an excluded or masked column only
 -- whether it has a value is looked at, since the digest of one would give it away. No code of a type's owner is called:
 -- concat() prints with the type's output function, where a cast to text or json may be anybody's.
 CREATE OR REPLACE FUNCTION public.threadline_image_sql_v1(relation oid, rules jsonb, source text, skip text[]) RETURNS text
@@ -102,6 +112,7 @@ BEGIN
         SELECT a.attname::pg_catalog.text AS name, format('%s.%I', source, a.attname) AS value, a.attlen = -1 AS variable,
             CASE f.typtype WHEN 'd' THEN public.threadline_base_type_v1(f.oid) ELSE f.oid END = ANY ('{text,varchar}'::pg_catalog.regtype[]) AS is_text,
             f.typoutput = 'pg_catalog.byteaout'::pg_catalog.regproc AS binary, -- a domain prints as the type that it is made of
+            f.oid < 16384 AND f.typelem = 0 AND f.oid <> 'pg_catalog.jsonb'::pg_catalog.regtype AS scalar,
             -- PostgreSQL's own types that are made of no other have no cast of anybody's: the usual case, and quick.
             CASE WHEN f.oid < 16384 AND f.typelem = 0 THEN false ELSE public.threadline_as_text_v1(f.oid) END AS as_text,
             CASE WHEN f.oid < 16384 AND f.typelem = 0 THEN f.oid = 'pg_catalog.json'::pg_catalog.regtype ELSE 'pg_catalog.json'::pg_catalog.regtype IN (SELECT public.threadline_type_parts_v1(f.oid)) END AS json
@@ -115,9 +126,9 @@ BEGIN
         ELSIF field.as_text OR field.name = ANY (as_text) THEN
             value := format('pg_catalog.to_jsonb(%s)', printed);
         ELSIF field.json THEN
-            value := format('public.threadline_json_v1(pg_catalog.to_json(%s)::pg_catalog.text, %s)', field.value, printed);
+            value := format('public.threadline_quoted_v1(public.threadline_json_v1(pg_catalog.to_json(%s)::pg_catalog.text, %s))', field.value, printed);
         ELSE
-            value := format('pg_catalog.to_jsonb(%s)', field.value);
+            value := format(CASE WHEN field.scalar THEN 'pg_catalog.to_jsonb(%s)' ELSE 'public.threadline_quoted_v1(pg_catalog.to_jsonb(%s))' END, field.value);
         END IF;
         IF field.variable AND field.name <> ALL (hidden) THEN
             value := format('CASE WHEN pg_catalog.octet_length(%1$s) > %2$s THEN %3$s ELSE %4$s END',

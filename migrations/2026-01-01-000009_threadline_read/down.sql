@@ -13,3 +13,4 @@ DROP FUNCTION public.threadline_previous(integer, jsonb[], bigint);
 DROP FUNCTION public.threadline_keys(integer, jsonb);
 DROP FUNCTION public.threadline_key(regclass, jsonb);
 DROP FUNCTION public.threadline_table(regclass);
+DROP FUNCTION public.threadline_unquoted_v1(jsonb);

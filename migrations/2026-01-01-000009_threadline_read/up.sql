@@ -242,6 +242,14 @@ AS $$
     WHERE t.id = public.threadline_table(relation)
 $$;
 
+-- An image with the application's own values instead of the quoted ones; see threadline_quoted_v1.
+CREATE OR REPLACE FUNCTION public.threadline_unquoted_v1(image jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT image || coalesce(jsonb_object_agg(i.key, i.value -> 'value'), '{}') FROM jsonb_each(image) i
+    WHERE jsonb_typeof(i.value) = 'object' AND i.value ->> '$threadline' = 'value'
+$$;
+
 -- A recorded row as a record of its table, as the table is today. Never fails: what can't be decoded is said in
 -- `problem`. Redacted and omitted values are taken out; where the column is NOT NULL and text, a placeholder stands in.
 -- `absent` are the NOT NULL columns that are left without a value.
@@ -273,9 +281,10 @@ BEGIN
         redacted := ARRAY(SELECT r.key FROM jsonb_each(recipe -> 'redacted') r
                           WHERE NOT image ? r.key OR r.value @> (image -> r.key) ORDER BY r.key);
     END IF;
-    IF image @? '$.*."$threadline"' THEN
+    IF public.threadline_is_marked_v1(image) THEN
         omitted := ARRAY(SELECT i.key FROM jsonb_each(image) i
                          WHERE jsonb_typeof(i.value) = 'object' AND i.value ->> '$threadline' = 'omitted' ORDER BY i.key);
+        image := public.threadline_unquoted_v1(image);
     END IF;
     IF redacted <> '{}' OR omitted <> '{}' OR recipe ?| '{added,fill}' THEN
         image := image - redacted - omitted;

@@ -21,8 +21,8 @@ AS $$
     FROM public.audit_tables t WHERE t.id = public.threadline_table(relation)
 $$;
 
--- A value of a column as capture prints it: one object for each name that the column had. None for what only stands for a
--- value: a placeholder, or what is left in place of one that was too large.
+-- A value of a column as capture prints it: one object for each name that the column had. None for a placeholder, which only
+-- stands for a value.
 CREATE OR REPLACE FUNCTION public.threadline_values(relation regclass, name text, value anyelement) RETURNS jsonb[]
 LANGUAGE plpgsql STABLE
 SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
@@ -47,8 +47,8 @@ BEGIN
             printed := to_jsonb(value::text); -- a json value that jsonb can't hold is kept as text
         END;
     END IF;
-    printed := coalesce(printed, 'null');
-    IF coalesce(audited.redacted -> name @> printed, false) OR printed @> '{"$threadline": "omitted"}' THEN
+    printed := coalesce(public.threadline_quoted_v1(printed), 'null');
+    IF coalesce(audited.redacted -> name @> printed, false) THEN
         RETURN '{}';
     END IF;
     RETURN ARRAY(SELECT jsonb_build_object(n, printed) FROM unnest(public.threadline_names(relation, name)) n);

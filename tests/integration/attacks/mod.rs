@@ -21,10 +21,12 @@ macro_rules! on_both_kinds {
 }
 
 mod actions;
+mod casts;
 mod commit;
 mod faults;
 mod held;
 mod logging;
+mod lookalikes;
 mod marks;
 mod names;
 mod newest;

@@ -123,14 +123,22 @@ fn what_was_too_large_never_matches() {
     let db = things();
     execute(
         &mut db.app(),
-        "INSERT INTO things (id, body, doc) VALUES (1, repeat('b', 1100000), '{\"$threadline\": \"omitted\"}')",
+        "INSERT INTO things (id, body, doc) VALUES
+           (1, repeat('b', 1100000), jsonb_build_object('k', repeat('b', 1100000))), (2, NULL, '{\"$threadline\": \"omitted\"}')",
     );
     assert_eq!(
         came_with!(db, things::body, "b".repeat(1_100_000)),
         Vec::<i64>::new()
     );
+    let mark = rows(
+        &mut db.auditor(),
+        "SELECT data_after -> 'doc' AS doc FROM audit_changes WHERE table_pk = '{\"id\": \"1\"}'",
+    )[0]["doc"]
+        .take();
+    assert_eq!(mark["$threadline"], "omitted");
+    assert_eq!(came_with!(db, things::doc, mark), Vec::<i64>::new());
     assert_eq!(
         came_with!(db, things::doc, json!({"$threadline": "omitted"})),
-        Vec::<i64>::new()
+        [2]
     );
 }

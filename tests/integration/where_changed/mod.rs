@@ -6,7 +6,7 @@ mod plans;
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use threadline::{Definition, Op, change, prelude::*, where_changed};
-use threadline_tests::{TestDb, execute};
+use threadline_tests::{TestDb, execute, rows};
 
 diesel::table! {
     users (id) {

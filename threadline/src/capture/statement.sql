@@ -7,6 +7,7 @@
     written bigint;
     more boolean;
     failed boolean := false;
+    careful boolean;
     old_row record;
     new_row record;
     before jsonb;
@@ -56,6 +57,7 @@ BEGIN
                             new_row := coalesce(n.version, o.version);
 :careful
                             failed := false;
+                            careful := true;
                         ELSE
                             IF TG_OP <> 'INSERT' THEN
                                 FETCH olds INTO o;
@@ -71,12 +73,14 @@ BEGIN
                             before := NULL;
                             after := NULL;
                             changed := NULL;
+                            careful := false;
                             failed := phase = 'INEXACT' OR rules ? 'as_text' OR TG_OP = 'UPDATE' AND rules ?| '{inexact,on_change}'
                                 OR greatest(pg_column_size(o.version), pg_column_size(n.version)) > :max_value_bytes;
                             CONTINUE WHEN failed;
                             before := to_jsonb(o.version);
                             after := to_jsonb(n.version);
-                            failed := greatest(pg_column_size(before), pg_column_size(after)) > :max_value_bytes;
+                            failed := greatest(pg_column_size(before), pg_column_size(after)) > :max_value_bytes
+                                OR :storage.threadline_is_marked_v1(before) OR :storage.threadline_is_marked_v1(after);
                             CONTINUE WHEN failed;
                         END IF;
                         places := array_append(places, place);
@@ -97,7 +101,7 @@ BEGIN
             IF NOT more AND phase = TG_OP AND cardinality(places) = 1 AND changes[1] IS NULL THEN
                 -- A single row, as at row level: the query for many takes longer to set up than all of that.
                 outcome := :storage.threadline_record_v1(rules, TG_RELID, TG_TABLE_SCHEMA::text, TG_TABLE_NAME::text, TG_OP, TG_WHEN,
-                    :known_columns, befores[1], afters[1], NULL::text[], false);
+                    :known_columns, befores[1], afters[1], NULL::text[], careful);
                 IF outcome IS NULL THEN
                     inexact := inexact || places;
                 END IF;

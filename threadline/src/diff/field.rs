@@ -102,7 +102,15 @@ impl FieldValue {
         if redactions.hides(column, value) {
             Self::Redacted
         } else {
-            left_out(value).unwrap_or_else(|| Self::Recorded(value.clone()))
+            marked(value).unwrap_or_else(|| Self::Recorded(value.clone()))
+        }
+    }
+
+    /// A recorded value as the application wrote it.
+    pub(crate) fn unquoted(value: &RecordedValue) -> RecordedValue {
+        match marked(value) {
+            Some(Self::Recorded(own)) => own,
+            _ => value.clone(),
         }
     }
 
@@ -116,14 +124,17 @@ impl FieldValue {
 }
 
 /// What capture and reads leave in place of a value: `{"$threadline": "omitted"}`, with its size and digest if it was too
-/// large, and without them if no change has it.
-fn left_out(value: &RecordedValue) -> Option<FieldValue> {
+/// large, and without them if no change has it. A value of the application that could be taken for one is quoted:
+/// `{"$threadline": "value", "value": …}`.
+fn marked(value: &RecordedValue) -> Option<FieldValue> {
     // Looked at as text first, since most values are scalars.
     if !value.as_json().starts_with('{') || !value.as_json().contains("\"$threadline\"") {
         return None;
     }
-    if value.member("$threadline")?.as_str()? != "omitted" {
-        return None;
+    match value.member("$threadline")?.as_str()?.as_str() {
+        "value" => return value.member("value").map(FieldValue::Recorded),
+        "omitted" => {}
+        _ => return None,
     }
     let bytes = value.member("bytes").and_then(|bytes| bytes.decode().ok());
     Some(match bytes {

@@ -347,12 +347,12 @@ impl<'a> Planner<'a, '_> {
     }
 }
 
-/// The values of some columns.
+/// The values of some columns, as they were written.
 fn part(row: &RecordedRow, columns: &[&Column]) -> RecordedRow {
     columns
         .iter()
         .map(|column| column.name.0.as_str())
-        .filter_map(|name| Some((name.to_owned(), row.get(name)?.clone())))
+        .filter_map(|name| Some((name.to_owned(), FieldValue::unquoted(row.get(name)?))))
         .collect()
 }
 

@@ -83,6 +83,7 @@ DROP FUNCTION public.threadline_previous(integer, jsonb[], bigint);
 DROP FUNCTION public.threadline_keys(integer, jsonb);
 DROP FUNCTION public.threadline_key(regclass, jsonb);
 DROP FUNCTION public.threadline_table(regclass);
+DROP FUNCTION public.threadline_unquoted_v1(jsonb);
 
 DROP TRIGGER IF EXISTS threadline_end_gap ON public.audit_tables;
 DO $$
@@ -140,6 +141,7 @@ DROP FUNCTION public.threadline_json_v1(text, text);
 DROP FUNCTION public.threadline_verify_columns_v1(oid, jsonb, text[], text[]);
 DROP FUNCTION public.threadline_admit_v1(jsonb, oid, text, text, text, text);
 DROP FUNCTION public.threadline_verify_v1(oid, text, text);
+DROP FUNCTION public.threadline_quoted_v1(jsonb);
 
 DROP FUNCTION public.threadline_record_rows_v1(jsonb, text, bigint[], jsonb[], jsonb[], jsonb[]);
 DROP FUNCTION public.threadline_unchanged_v1(jsonb, text[]);
@@ -148,6 +150,7 @@ DROP FUNCTION public.threadline_record_v1(jsonb, oid, text, text, text, text, te
 DROP FUNCTION public.threadline_key_v1(jsonb, text, jsonb);
 DROP FUNCTION public.threadline_key_of_v1(jsonb, jsonb);
 DROP FUNCTION public.threadline_list_v1(jsonb, text);
+DROP FUNCTION public.threadline_is_marked_v1(jsonb);
 DROP FUNCTION public.threadline_masked_v1(jsonb, jsonb);
 
 DROP TRIGGER IF EXISTS threadline_require_changes ON public.audit_actions;

@@ -583,6 +583,12 @@ BEGIN
     RETURN image;
 END $$;
 
+-- Whether a value of an image is, or holds, an object with the member that marks what stands in place of a value. The
+-- application's own has to be quoted: see threadline_quoted_v1. Inlined.
+CREATE OR REPLACE FUNCTION public.threadline_is_marked_v1(image jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+AS $$ SELECT coalesce(image @? '$.*."$threadline"', false) $$;
+
 -- A list of the rules; '{}' where there is none.
 CREATE OR REPLACE FUNCTION public.threadline_list_v1(rules jsonb, name text) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE
@@ -665,7 +671,9 @@ BEGIN
         relation_schema := rules ->> 'table_schema';
         relation_name := rules ->> 'table_name';
     END IF;
-    IF NOT careful AND coalesce(greatest(pg_column_size(before), pg_column_size(after)) > (rules -> 'max_value_bytes')::integer, true) THEN
+    IF NOT careful AND (coalesce(greatest(pg_column_size(before), pg_column_size(after)) > (rules -> 'max_value_bytes')::integer, true)
+        OR public.threadline_is_marked_v1(before) OR public.threadline_is_marked_v1(after))
+    THEN
         RETURN NULL;
     END IF;
     pk := CASE WHEN operation = 'TRUNCATE' THEN '{}'::pg_catalog.jsonb ELSE public.threadline_key_v1(rules, key_column, coalesce(before, after)) END;
@@ -902,6 +910,16 @@ EXCEPTION WHEN OTHERS THEN
     RETURN to_jsonb(fallback);
 END $$;
 
+-- A value of the application as it stands in an image. One that could be taken for what stands in place of a value, an object
+-- with the member $threadline, is quoted: {"$threadline": "value", "value": ...}.
+CREATE OR REPLACE FUNCTION public.threadline_quoted_v1(value jsonb) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE
+AS $$
+BEGIN
+    RETURN CASE WHEN jsonb_typeof(value) = 'object' AND value ? '$threadline'
+        THEN jsonb_build_object('$threadline', 'value', 'value', value) ELSE value END;
+END $$;
+
 -- A type and all that it is made of: elements, columns, what a domain is over.
 CREATE OR REPLACE FUNCTION public.threadline_type_parts_v1(type oid) RETURNS SETOF oid
 LANGUAGE sql STABLE
@@ -918,7 +936,7 @@ AS $$
 $$;
 
 -- The image of a row whatever is in it, as an SQL expression over a row that is called `source`, without the columns `skip`: a
--- value above the limit is left out, a json value that jsonb can't hold is kept as text. Of an excluded or masked column only
+-- value above the limit is left out, one that could be taken for that is quoted, a json value that jsonb can't hold is kept as text. Of an excluded or masked column only
 -- whether it has a value is looked at, since the digest of one would give it away. No code of a type's owner is called:
 -- concat() prints with the type's output function, where a cast to text or json may be anybody's.
 CREATE OR REPLACE FUNCTION public.threadline_image_sql_v1(relation oid, rules jsonb, source text, skip text[]) RETURNS text
@@ -938,6 +956,7 @@ BEGIN
         SELECT a.attname::pg_catalog.text AS name, format('%s.%I', source, a.attname) AS value, a.attlen = -1 AS variable,
             CASE f.typtype WHEN 'd' THEN public.threadline_base_type_v1(f.oid) ELSE f.oid END = ANY ('{text,varchar}'::pg_catalog.regtype[]) AS is_text,
             f.typoutput = 'pg_catalog.byteaout'::pg_catalog.regproc AS binary, -- a domain prints as the type that it is made of
+            f.oid < 16384 AND f.typelem = 0 AND f.oid <> 'pg_catalog.jsonb'::pg_catalog.regtype AS scalar,
             -- PostgreSQL's own types that are made of no other have no cast of anybody's: the usual case, and quick.
             CASE WHEN f.oid < 16384 AND f.typelem = 0 THEN false ELSE public.threadline_as_text_v1(f.oid) END AS as_text,
             CASE WHEN f.oid < 16384 AND f.typelem = 0 THEN f.oid = 'pg_catalog.json'::pg_catalog.regtype ELSE 'pg_catalog.json'::pg_catalog.regtype IN (SELECT public.threadline_type_parts_v1(f.oid)) END AS json
@@ -951,9 +970,9 @@ BEGIN
         ELSIF field.as_text OR field.name = ANY (as_text) THEN
             value := format('pg_catalog.to_jsonb(%s)', printed);
         ELSIF field.json THEN
-            value := format('public.threadline_json_v1(pg_catalog.to_json(%s)::pg_catalog.text, %s)', field.value, printed);
+            value := format('public.threadline_quoted_v1(public.threadline_json_v1(pg_catalog.to_json(%s)::pg_catalog.text, %s))', field.value, printed);
         ELSE
-            value := format('pg_catalog.to_jsonb(%s)', field.value);
+            value := format(CASE WHEN field.scalar THEN 'pg_catalog.to_jsonb(%s)' ELSE 'public.threadline_quoted_v1(pg_catalog.to_jsonb(%s))' END, field.value);
         END IF;
         IF field.variable AND field.name <> ALL (hidden) THEN
             value := format('CASE WHEN pg_catalog.octet_length(%1$s) > %2$s THEN %3$s ELSE %4$s END',
@@ -2208,6 +2227,14 @@ AS $$
     WHERE t.id = public.threadline_table(relation)
 $$;
 
+-- An image with the application's own values instead of the quoted ones; see threadline_quoted_v1.
+CREATE OR REPLACE FUNCTION public.threadline_unquoted_v1(image jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT image || coalesce(jsonb_object_agg(i.key, i.value -> 'value'), '{}') FROM jsonb_each(image) i
+    WHERE jsonb_typeof(i.value) = 'object' AND i.value ->> '$threadline' = 'value'
+$$;
+
 -- A recorded row as a record of its table, as the table is today. Never fails: what can't be decoded is said in
 -- `problem`. Redacted and omitted values are taken out; where the column is NOT NULL and text, a placeholder stands in.
 -- `absent` are the NOT NULL columns that are left without a value.
@@ -2239,9 +2266,10 @@ BEGIN
         redacted := ARRAY(SELECT r.key FROM jsonb_each(recipe -> 'redacted') r
                           WHERE NOT image ? r.key OR r.value @> (image -> r.key) ORDER BY r.key);
     END IF;
-    IF image @? '$.*."$threadline"' THEN
+    IF public.threadline_is_marked_v1(image) THEN
         omitted := ARRAY(SELECT i.key FROM jsonb_each(image) i
                          WHERE jsonb_typeof(i.value) = 'object' AND i.value ->> '$threadline' = 'omitted' ORDER BY i.key);
+        image := public.threadline_unquoted_v1(image);
     END IF;
     IF redacted <> '{}' OR omitted <> '{}' OR recipe ?| '{added,fill}' THEN
         image := image - redacted - omitted;
@@ -2983,8 +3011,8 @@ AS $$
     FROM public.audit_tables t WHERE t.id = public.threadline_table(relation)
 $$;
 
--- A value of a column as capture prints it: one object for each name that the column had. None for what only stands for a
--- value: a placeholder, or what is left in place of one that was too large.
+-- A value of a column as capture prints it: one object for each name that the column had. None for a placeholder, which only
+-- stands for a value.
 CREATE OR REPLACE FUNCTION public.threadline_values(relation regclass, name text, value anyelement) RETURNS jsonb[]
 LANGUAGE plpgsql STABLE
 SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
@@ -3009,8 +3037,8 @@ BEGIN
             printed := to_jsonb(value::text); -- a json value that jsonb can't hold is kept as text
         END;
     END IF;
-    printed := coalesce(printed, 'null');
-    IF coalesce(audited.redacted -> name @> printed, false) OR printed @> '{"$threadline": "omitted"}' THEN
+    printed := coalesce(public.threadline_quoted_v1(printed), 'null');
+    IF coalesce(audited.redacted -> name @> printed, false) THEN
         RETURN '{}';
     END IF;
     RETURN ARRAY(SELECT jsonb_build_object(n, printed) FROM unnest(public.threadline_names(relation, name)) n);
