@@ -78,9 +78,10 @@ $$;
 -- Records one row change from its two whole images, and says what is left to do:
 --   NULL     nothing was recorded: the images don't show everything, so look at the rows, and pass careful ones and what changed
 --   ''       nothing
---   'moved'  the key changed: another row may live under the old one
+--   'left'   a row left its key, and another may live under it
+--   'kept'   the new version was locked or superseded: `version_xmax`
 -- `relation`, its schema and name are what fired the trigger, `operation` and `trigger_when` are those of the trigger; without
--- one, `relation` is NULL. `columns` are those of the table in the order of their names, as far as they are known. `careful` says
+-- one, `relation` and `trigger_when` are NULL. `columns` are those of the table in the order of their names, as far as they are known. `careful` says
 -- that the images were made column by column where they had to be.
 --
 -- PL/pgSQL initialises every simple expression once per transaction, so few large expressions beat many small ones. Values are
@@ -88,7 +89,7 @@ $$;
 -- the types of the parameters, so that no other function of the name is a better match.
 CREATE OR REPLACE FUNCTION public.threadline_record_v1(
     rules jsonb, relation oid, relation_schema text, relation_name text, operation text, trigger_when text,
-    columns text[], before jsonb, after jsonb, changed text[], careful boolean
+    columns text[], before jsonb, after jsonb, changed text[], careful boolean, version_xmax xid
 ) RETURNS text
 LANGUAGE plpgsql
 AS $$
@@ -120,18 +121,21 @@ BEGIN
         relation_name := rules ->> 'table_name';
     END IF;
     IF NOT careful AND (coalesce(greatest(pg_column_size(before), pg_column_size(after)) > (rules -> 'max_value_bytes')::integer, true)
-        OR public.threadline_is_marked_v1(before) OR public.threadline_is_marked_v1(after))
+        OR public.threadline_is_marked_v1(coalesce(after, before)))
     THEN
         RETURN NULL;
     END IF;
     pk := CASE WHEN operation = 'TRUNCATE' THEN '{}'::pg_catalog.jsonb ELSE public.threadline_key_v1(rules, key_column, coalesce(before, after)) END;
     IF operation = 'UPDATE' THEN
         IF pk <> public.threadline_key_v1(rules, key_column, after) THEN
+            IF NOT careful AND public.threadline_is_marked_v1(before) THEN
+                RETURN NULL;
+            END IF;
             field := public.threadline_record_v1(rules, relation, relation_schema, relation_name, 'DELETE'::pg_catalog.text, NULL::pg_catalog.text,
-                columns, before, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true);
+                columns, before, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true, NULL::pg_catalog.xid);
             field := public.threadline_record_v1(rules, relation, relation_schema, relation_name, 'INSERT'::pg_catalog.text, NULL::pg_catalog.text,
-                columns, NULL::pg_catalog.jsonb, after, NULL::pg_catalog.text[], true);
-            RETURN 'moved';
+                columns, NULL::pg_catalog.jsonb, after, NULL::pg_catalog.text[], true, NULL::pg_catalog.xid);
+            RETURN 'left';
         END IF;
         prior := '{}'::pg_catalog.jsonb;
         IF changed IS NULL THEN
@@ -142,14 +146,14 @@ BEGIN
                     prior := prior || jsonb_build_object(field, before -> field);
                 END IF;
             END LOOP;
-            -- The text of a jsonb value doesn't tell 1 from "1", and there may be columns that are not known yet.
-            IF changed IS NULL OR after || prior <> before THEN
-                RETURN NULL;
-            END IF;
         ELSE
             FOREACH field IN ARRAY changed LOOP
                 prior := prior || jsonb_build_object(field, before -> field);
             END LOOP;
+        END IF;
+        -- The text of a jsonb value doesn't tell 1 from "1", and there may be columns that are not known yet.
+        IF NOT careful AND (changed IS NULL OR after || prior <> before OR public.threadline_is_marked_v1(prior)) THEN
+            RETURN NULL;
         END IF;
         before := prior;
     END IF;
@@ -194,7 +198,13 @@ BEGIN
         WHERE t.ctid = spot AND t.id = tx AND (t.xmax = '0' OR locked)
           AND (unattributed OR t.actor_ref IS NOT NULL) AND (required IS DISTINCT FROM 'known' OR t.actor_ref ->> 'type' <> 'anonymous');
         IF FOUND THEN
-            RETURN '';
+            -- The counters are PostgreSQL's own. They may show too much, but never too little: a key is taken again by an INSERT or
+            -- an UPDATE of this transaction.
+            RETURN CASE WHEN version_xmax <> '0' THEN 'kept'
+                WHEN operation = 'DELETE' AND (
+                    pg_stat_get_xact_tuples_inserted(relation) + pg_stat_get_xact_tuples_updated(relation) > 0
+                    OR trigger_when IS NOT NULL AND current_setting('track_counts') = 'off') THEN 'left'
+                ELSE '' END;
         END IF;
     END LOOP;
     RAISE EXCEPTION 'threadline: the row of transaction % is not to be found', tx
@@ -286,6 +296,6 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION
-    public.threadline_record_v1(jsonb, oid, text, text, text, text, text[], jsonb, jsonb, text[], boolean),
+    public.threadline_record_v1(jsonb, oid, text, text, text, text, text[], jsonb, jsonb, text[], boolean, xid),
     public.threadline_record_rows_v1(jsonb, text, bigint[], jsonb[], jsonb[], jsonb[])
 FROM PUBLIC;

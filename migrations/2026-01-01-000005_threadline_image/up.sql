@@ -236,7 +236,7 @@ BEGIN
         RETURN '';
     END IF;
     RETURN public.threadline_record_v1(rules, NULL::pg_catalog.oid, rules ->> 'table_schema', rules ->> 'table_name', operation, NULL::pg_catalog.text,
-        NULL::pg_catalog.text[], recorded, live, changed, true);
+        NULL::pg_catalog.text[], recorded, live, changed, true, NULL::pg_catalog.xid);
 END $$;
 
 -- What a statement trigger asks of its rows, as SQL, because only the trigger's own queries see them:
@@ -272,7 +272,7 @@ LANGUAGE plpgsql SET row_security = off
 AS $$
 BEGIN
     EXECUTE format('SELECT public.threadline_record_v1($1, NULL::pg_catalog.oid, $1 ->> ''table_schema'', $1 ->> ''table_name'', ''DELETE''::pg_catalog.text, NULL::pg_catalog.text,
-        NULL::pg_catalog.text[], i.image, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true) FROM (SELECT %s AS image FROM ONLY %s r OFFSET 0) i',
+        NULL::pg_catalog.text[], i.image, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true, NULL::pg_catalog.xid) FROM (SELECT %s AS image FROM ONLY %s r OFFSET 0) i',
         public.threadline_image_sql_v1(relation::pg_catalog.oid, rules, 'r'::pg_catalog.text, '{}'::pg_catalog.text[]), relation) USING rules;
 END $$;
 
@@ -292,7 +292,7 @@ BEGIN
         PERFORM public.threadline_record_gone_v1(rules, relation);
     ELSIF relation = root THEN
         PERFORM public.threadline_record_v1(rules, NULL::pg_catalog.oid, NULL::pg_catalog.text, NULL::pg_catalog.text, 'TRUNCATE'::pg_catalog.text,
-            NULL::pg_catalog.text, NULL::pg_catalog.text[], NULL::pg_catalog.jsonb, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true);
+            NULL::pg_catalog.text, NULL::pg_catalog.text[], NULL::pg_catalog.jsonb, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true, NULL::pg_catalog.xid);
     ELSE
         -- Truncating the whole table fires the partitions' triggers too, after its own line was written.
         SELECT op, transaction_id INTO newest FROM public.audit_changes

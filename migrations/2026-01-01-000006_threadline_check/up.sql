@@ -136,6 +136,11 @@ AS $$
             UNION SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attgenerated = 'v' AND NOT a.attisdropped) x(e)), '[]'),
         'as_text', nullif((SELECT coalesce(jsonb_agg(a.attname::text ORDER BY a.attnum), '[]') FROM pg_catalog.pg_attribute a
             WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v' AND public.threadline_as_text_v1(a.atttypid)), '[]'),
+        -- A value that jsonb can't hold, or a type whose output function is anybody's. Without one, to_jsonb() doesn't fail.
+        'fallible', (SELECT true FROM pg_catalog.pg_attribute a CROSS JOIN LATERAL public.threadline_type_parts_v1(a.atttypid) part
+            JOIN pg_catalog.pg_type t ON t.oid = part
+            WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+              AND (part = 'json'::regtype OR part >= 16384 AND t.typtype <> 'e') LIMIT 1),
         -- A json value can change without its jsonb form changing.
         'inexact', (SELECT true FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
             LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype

@@ -24,12 +24,70 @@ AS $$
     ) t(rowwise, name, definition) ON t.rowwise = (coalesce(rules ->> 'truncate', '') = 'rows')
 $$;
 
--- The body of a capture function with the names that only the catalog knows, quoted. It is filled in one pass: what takes a
--- place is never looked at again.
-CREATE OR REPLACE FUNCTION public.threadline_bound_body_v1(relation regclass, keys text[], hidden text[], known text[], body text) RETURNS text
+-- What makes the images of a table whose columns need care whatever is in them, as PL/pgSQL over `old_row` and `new_row`. It is
+-- written when the table is captured: a query that is written for each row takes forty times as long.
+--   as_text     is printed, and left out of what to_jsonb() makes
+--   redacted    is left out, too: PL/pgSQL runs an expression that failed as a query for the rest of the transaction, with its values
+--   inexact     the columns that changed are found in the rows, not in their images
+--   on_change   is not even looked at where it did not change
+-- No image is made where it would not show everything: those rows are made column by column (careful.sql).
+CREATE OR REPLACE FUNCTION public.threadline_special_images_v1(rules jsonb, known text[]) RETURNS text
+LANGUAGE sql STABLE
+AS $$
+    SELECT format($images$
+            changed := CASE TG_OP WHEN 'UPDATE' THEN array_remove(ARRAY[%1$s]::text[], NULL) END;
+            unchanged := CASE TG_OP WHEN 'UPDATE' THEN public.threadline_unchanged_v1(%2$L::jsonb, changed) ELSE '{}' END;
+            hidden_before := '{}';
+            hidden_after := '{}';%3$s%4$s
+            IF greatest(pg_column_size(old_row), pg_column_size(new_row)) <= %5$s THEN
+                before := CASE WHEN TG_OP <> 'INSERT' THEN (to_jsonb(old_row) || hidden_before) - unchanged END;
+                after := CASE WHEN TG_OP <> 'DELETE' THEN (to_jsonb(new_row) || hidden_after) - unchanged END;
+            ELSE
+                changed := '{}'; -- too large
+            END IF;
+            IF changed = '{}' OR TG_OP = 'UPDATE' AND before - changed <> after - changed THEN
+                before := NULL; -- or a column that is not known yet changed
+                after := NULL;
+                changed := NULL;
+            END IF;$images$,
+        (SELECT string_agg(format('CASE WHEN record_image_ne(ROW(old_row.%1$I), ROW(new_row.%1$I)) THEN %1$L END', k), ', ' ORDER BY k COLLATE "C") FROM unnest(known) k),
+        rules - '{mask,exclude,as_text}'::text[],
+        (SELECT string_agg(format('
+            IF %1$L = ANY (unchanged) THEN
+                old_row.%1$I := CASE WHEN false THEN old_row.%1$I END;
+                new_row.%1$I := CASE WHEN false THEN new_row.%1$I END;
+            END IF;', c), '')
+         FROM unnest(public.threadline_list_v1(rules, 'on_change')) c),
+        (SELECT string_agg(format('
+            hidden_before := hidden_before || jsonb_build_object(%1$L, CASE WHEN old_row.%1$I IS DISTINCT FROM NULL THEN %2$s END);
+            hidden_after := hidden_after || jsonb_build_object(%1$L, CASE WHEN new_row.%1$I IS DISTINCT FROM NULL THEN %3$s END);
+            old_row.%1$I := CASE WHEN false THEN old_row.%1$I END;
+            new_row.%1$I := CASE WHEN false THEN new_row.%1$I END;', k,
+            CASE WHEN k = ANY (hidden) THEN quote_literal('') ELSE format('concat(old_row.%I)', k) END,
+            CASE WHEN k = ANY (hidden) THEN quote_literal('') ELSE format('concat(new_row.%I)', k) END), '')
+         FROM public.threadline_list_v1(rules, 'redacted') hidden, unnest(known) k
+         WHERE k = ANY (hidden || public.threadline_list_v1(rules, 'as_text'))),
+        rules -> 'max_value_bytes')
+$$;
+
+-- When the images of a table are made so: for every row, for those of an UPDATE, or never; as a condition.
+CREATE OR REPLACE FUNCTION public.threadline_is_special_v1(rules jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT CASE WHEN rules ? 'as_text' OR rules ?& '{redacted,fallible}' THEN 'true'
+        WHEN rules ?| '{inexact,on_change}' THEN '(TG_OP = ''UPDATE'')' ELSE 'false' END
+$$;
+
+-- The body of a capture function with what only the catalog knows, names quoted. It is filled in one pass: what takes a place is
+-- never looked at again.
+CREATE OR REPLACE FUNCTION public.threadline_bound_body_v1(relation regclass, rules jsonb, keys text[], hidden text[], known text[], body text) RETURNS text
 LANGUAGE sql STABLE
 AS $$
     SELECT string_agg(piece.text || coalesce(CASE place.name[1]
+        WHEN 'rules' THEN quote_literal(rules) || '::jsonb'
+        WHEN 'special' THEN public.threadline_is_special_v1(rules)
+        WHEN 'images' THEN CASE public.threadline_is_special_v1(rules) WHEN 'false' THEN 'NULL;' ELSE public.threadline_special_images_v1(rules, known) END
+        WHEN 'immediate' THEN CASE WHEN rules ? 'key_deferrable' THEN 'false' ELSE 'true' END -- one row at a time has a key
         WHEN 'known_columns' THEN quote_literal(known) || '::text[]'
         WHEN 'relation' THEN (
             SELECT format('%I.%I', n.nspname, c.relname)
@@ -51,8 +109,8 @@ AS $$
             NULL; -- it was dropped
         END;$hidden$, h, h), '') FROM unnest(hidden) h)
         END, ''), '' ORDER BY piece.number)
-    FROM regexp_split_to_table(body, ':(?:known_columns|relation|same_key|version_key|hidden)') WITH ORDINALITY piece(text, number)
-    LEFT JOIN regexp_matches(body, ':(known_columns|relation|same_key|version_key|hidden)', 'g') WITH ORDINALITY place(name, number) USING (number)
+    FROM regexp_split_to_table(body, ':(?:rules|special|images|immediate|known_columns|relation|same_key|version_key|hidden)') WITH ORDINALITY piece(text, number)
+    LEFT JOIN regexp_matches(body, ':(rules|special|images|immediate|known_columns|relation|same_key|version_key|hidden)', 'g') WITH ORDINALITY place(name, number) USING (number)
 $$;
 
 -- The triggers that are there.
@@ -216,10 +274,7 @@ $function$, function_name,
             WHERE a.attrelid = relation AND NOT a.attisdropped
               AND ARRAY[t.oid, t.typelem, t.typbasetype] && '{regclass,regcollation,regconfig,regdictionary,regnamespace,regoper,regoperator,regproc,regprocedure,regrole,regtype}'::regtype[]::oid[]
         ) THEN 'SET quote_all_identifiers = off' ELSE '' END,
-        format($bound$
-DECLARE
-    rules CONSTANT pg_catalog.jsonb := %L::jsonb;
-%s$bound$, bound, public.threadline_bound_body_v1(relation, keys, hidden, known, body)));
+        format(E'\nDECLARE\n%s', public.threadline_bound_body_v1(relation, bound, keys, hidden, known, body)));
 
     FOR wanted IN
         SELECT a.held_by, a.name FROM public.threadline_attached_v1(relation) a
@@ -359,7 +414,7 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION
-    public.threadline_bound_body_v1(regclass, text[], text[], text[], text),
+    public.threadline_bound_body_v1(regclass, jsonb, text[], text[], text[], text),
     public.threadline_capture_v1(regclass, text, text[], jsonb, text[], jsonb, text, text, text),
     public.threadline_release_v1(regclass, text, text),
     public.threadline_detach(regclass),

@@ -108,6 +108,8 @@ fn tables(db: &TestDb) {
          CREATE TABLE by_row ({COLUMNS}, PRIMARY KEY (id) DEFERRABLE);
          CREATE TABLE plain (id bigint PRIMARY KEY, note text, masked text, excluded text);
          CREATE TABLE by_statement ({COLUMNS}, PRIMARY KEY (id));
+         CREATE TABLE documents (id bigint PRIMARY KEY, note text, masked text, excluded text, doc json);
+         CREATE TABLE many_documents (LIKE documents INCLUDING ALL);
          CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
              EXECUTE format('UPDATE %I SET masked = masked || ''!'' WHERE id = $1 + 1', TG_TABLE_NAME) USING NEW.id; RETURN NULL; END $$"
     ));
@@ -118,30 +120,37 @@ fn tables(db: &TestDb) {
         .exclude(&["excluded"]);
     db.capture("by_row", rules.truncate(Truncate::Rows));
     db.capture("by_statement", rules.level(Level::Statement));
-    db.capture(
+    let narrow = Definition::new("Plain", &["id"])
+        .store_changed_from()
+        .mask(&["masked"])
+        .exclude(&["excluded"]);
+    db.capture("plain", narrow);
+    db.capture("documents", narrow);
+    db.capture("many_documents", narrow.level(Level::Statement));
+    for table in [
+        "by_row",
+        "by_statement",
         "plain",
-        Definition::new("Plain", &["id"])
-            .store_changed_from()
-            .mask(&["masked"])
-            .exclude(&["excluded"]),
-    );
-    for table in ["by_row", "by_statement", "plain"] {
+        "documents",
+        "many_documents",
+    ] {
         db.create(&format!(
             "CREATE TRIGGER touch AFTER UPDATE ON {table} FOR EACH ROW WHEN (NEW.id % 10 = 1 AND NEW.note LIKE '%touch') EXECUTE FUNCTION touch()"
         ));
     }
 }
 
-/// Puts rows into `source` by COPY from a file: a plain one and its neighbour, one too large for the log, and one that jsonb can't hold.
+/// Puts rows into `source` by COPY from a file: one that jsonb can't hold, one too large for the log, and then a plain one and its
+/// neighbour, whose images are made by expressions that failed before in the same transaction: PL/pgSQL runs these as queries.
 fn load(db: &TestDb) {
     let file = db.postgres().dir().join(format!("{}.canary", db.name()));
     let mut lines = String::new();
     let large = "x".repeat(1_100_000);
     for (id, tail, doc) in [
+        (4, "", "{\"a\": \"\\\\u0000\"}"),
+        (3, &*large, "{}"),
         (1, "", "{}"),
         (2, "", "{}"),
-        (3, &*large, "{}"),
-        (4, "", "{\"a\": \"\\\\u0000\"}"),
     ] {
         let _ = writeln!(
             lines,
@@ -168,8 +177,10 @@ fn write(db: &TestDb) {
         ("by_row", "*"),
         ("by_statement", "*"),
         ("plain", "id, note, masked, excluded"),
+        ("documents", "id, note, masked, excluded, doc"),
+        ("many_documents", "id, note, masked, excluded, doc"),
     ] {
-        let narrow = table == "plain";
+        let narrow = columns != "*";
         for sql in [
             format!("INSERT INTO {table} SELECT {columns} FROM source"),
             format!("UPDATE {table} SET note = note || '!' WHERE id <= 2"),

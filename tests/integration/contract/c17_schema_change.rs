@@ -2,7 +2,7 @@
 
 use diesel::prelude::*;
 use serde_json::{Value, json};
-use threadline::{Definition, Snapshot, prelude::*};
+use threadline::{Definition, Level, Snapshot, prelude::*};
 use threadline_tests::{TestDb, execute, rows, try_execute};
 
 const BOTH: [&str; 2] = ["`threadline generate`", "migration"];
@@ -42,6 +42,60 @@ fn c17_a_column_added_later_appears_in_the_next_change() {
     );
     execute(&mut db.app(), "UPDATE t SET b = 'y'");
     assert_eq!(last(&db)["changed_from"], json!({"b": "b"}));
+}
+
+/// The columns that changed are found in the rows there, by their names when the table was captured.
+#[test]
+fn c17_a_column_is_added_beside_a_document() {
+    for level in [Level::Row, Level::Statement] {
+        for (doc, definition) in [
+            ("json", Definition::new("T", &["id"])),
+            ("jsonb[]", Definition::new("T", &["id"]).on_change(&["a"])),
+        ] {
+            let db = TestDb::new();
+            db.create(&format!(
+                "CREATE TABLE t (id int PRIMARY KEY, a text, doc {doc}, gone int)"
+            ));
+            db.capture("t", definition.store_changed_from().level(level));
+            let mut app = db.app();
+            execute(&mut app, "INSERT INTO t VALUES (1, 'a'), (2, 'a')");
+            execute(
+                &mut db.owner(),
+                "ALTER TABLE t ADD COLUMN b text DEFAULT 'b', ADD COLUMN late json",
+            );
+            for (sql, changed) in [
+                ("UPDATE t SET a = 'x', b = 'y'", json!(["a", "b"])),
+                ("UPDATE t SET b = 'z'", json!(["b"])),
+                ("UPDATE t SET late = '[1]', b = 'a'", json!(["b", "late"])),
+                ("UPDATE t SET late = '[ 1]'", json!(["late"])),
+            ] {
+                execute(&mut app, sql);
+                let fields = rows(
+                    &mut db.auditor(),
+                    "SELECT changed_fields AS f, changed_from AS o FROM audit_changes ORDER BY id DESC LIMIT 2",
+                );
+                for change in fields {
+                    assert_eq!(change["f"], changed, "{doc} {level:?} {sql}");
+                    let before: Vec<_> = change["o"].as_object().unwrap().keys().cloned().collect();
+                    assert_eq!(json!(before), changed, "{doc} {level:?} {sql}");
+                }
+            }
+            execute(
+                &mut db.owner(),
+                "ALTER TABLE t DROP COLUMN gone, DROP COLUMN doc",
+            );
+            execute(
+                &mut app,
+                "UPDATE t SET a = 'last' WHERE id = 1; DELETE FROM t WHERE id = 2; INSERT INTO t VALUES (3, 'a')",
+            );
+            threadline_tests::log::assert_newest_images_equal_table(&db, "t");
+            let newest = last(&db);
+            assert_eq!(
+                newest["data_after"],
+                json!({"id": 3, "a": "a", "b": "b", "late": null})
+            );
+        }
+    }
 }
 
 #[test]

@@ -1,3 +1,4 @@
+    rules CONSTANT jsonb := :rules;
     phase text := TG_OP;
     olds refcursor;
     news refcursor;
@@ -17,10 +18,6 @@
     unchanged text[];
     hidden_before jsonb;
     hidden_after jsonb;
-    places bigint[];
-    befores jsonb[];
-    afters jsonb[];
-    changes jsonb[];
     recorded record;
     outcome text;
     inexact bigint[] := '{}';
@@ -44,78 +41,84 @@ BEGIN
         place := 0;
         more := true;
         LOOP
-            places := NULL;
-            befores := NULL;
-            afters := NULL;
-            changes := NULL;
-            LOOP
-                -- Nothing is written in this block: a subtransaction that writes takes a transaction id.
-                BEGIN
-                    LOOP
-                        IF failed THEN
-                            old_row := coalesce(o.version, n.version);
-                            new_row := coalesce(n.version, o.version);
+            DECLARE
+                places bigint[];
+                befores jsonb[];
+                afters jsonb[];
+                changes jsonb[];
+            BEGIN
+                LOOP
+                    -- Nothing is written in this block: a subtransaction that writes takes a transaction id.
+                    BEGIN
+                        LOOP
+                            IF failed THEN
+                                old_row := coalesce(o.version, n.version);
+                                new_row := coalesce(n.version, o.version);
 :careful
-                            failed := false;
-                            careful := true;
-                        ELSE
-                            IF TG_OP <> 'INSERT' THEN
-                                FETCH olds INTO o;
-                                more := FOUND;
+                                failed := false;
+                                careful := true;
+                            ELSE
+                                IF TG_OP <> 'INSERT' THEN
+                                    FETCH olds INTO o;
+                                    more := FOUND;
+                                END IF;
+                                IF TG_OP <> 'DELETE' THEN
+                                    FETCH news INTO n;
+                                    more := FOUND;
+                                END IF;
+                                EXIT WHEN NOT more;
+                                place := place + 1;
+                                CONTINUE WHEN o.version *= n.version OR phase = 'INEXACT' AND place <> ALL (inexact);
+                                changed := NULL;
+                                careful := false;
+                                failed := phase = 'INEXACT' OR NOT :special AND greatest(pg_column_size(o.version), pg_column_size(n.version)) > :max_value_bytes;
+                                CONTINUE WHEN failed;
+                                IF :special THEN
+                                    old_row := coalesce(o.version, n.version);
+                                    new_row := coalesce(n.version, o.version);
+:images
+                                ELSE
+                                    before := to_jsonb(o.version);
+                                    after := to_jsonb(n.version);
+                                END IF;
+                                failed := coalesce(greatest(pg_column_size(before), pg_column_size(after)) > :max_value_bytes, true)
+                                    OR :storage.threadline_is_marked_v1(before) OR :storage.threadline_is_marked_v1(after);
+                                CONTINUE WHEN failed;
                             END IF;
-                            IF TG_OP <> 'DELETE' THEN
-                                FETCH news INTO n;
-                                more := FOUND;
-                            END IF;
-                            EXIT WHEN NOT more;
-                            place := place + 1;
-                            CONTINUE WHEN o.version *= n.version OR phase = 'INEXACT' AND place <> ALL (inexact);
-                            before := NULL;
-                            after := NULL;
-                            changed := NULL;
-                            careful := false;
-                            failed := phase = 'INEXACT' OR rules ? 'as_text' OR TG_OP = 'UPDATE' AND rules ?| '{inexact,on_change}'
-                                OR greatest(pg_column_size(o.version), pg_column_size(n.version)) > :max_value_bytes;
-                            CONTINUE WHEN failed;
-                            before := to_jsonb(o.version);
-                            after := to_jsonb(n.version);
-                            failed := greatest(pg_column_size(before), pg_column_size(after)) > :max_value_bytes
-                                OR :storage.threadline_is_marked_v1(before) OR :storage.threadline_is_marked_v1(after);
-                            CONTINUE WHEN failed;
+                            places := array_append(places, place);
+                            befores := array_append(befores, before);
+                            afters := array_append(afters, after);
+                            changes := array_append(changes, to_jsonb(changed));
+                            EXIT WHEN cardinality(places) = 500;
+                        END LOOP;
+                        EXIT;
+                    EXCEPTION WHEN OTHERS THEN
+                        IF failed THEN
+                            RAISE;
                         END IF;
-                        places := array_append(places, place);
-                        befores := array_append(befores, before);
-                        afters := array_append(afters, after);
-                        changes := array_append(changes, to_jsonb(changed));
-                        EXIT WHEN cardinality(places) = 500;
-                    END LOOP;
-                    EXIT;
-                EXCEPTION WHEN OTHERS THEN
-                    IF failed THEN
-                        RAISE;
+                        failed := true; -- what to_jsonb() can't make is made column by column
+                    END;
+                END LOOP;
+                EXIT WHEN places IS NULL;
+                IF NOT more AND phase = TG_OP AND cardinality(places) = 1 THEN
+                    -- A single row, as at row level: the query for many takes longer to set up than all of that.
+                    outcome := :storage.threadline_record_v1(rules, TG_RELID, TG_TABLE_SCHEMA::text, TG_TABLE_NAME::text, TG_OP, TG_WHEN,
+                        :known_columns, befores[1], afters[1], changed, careful, NULL::xid);
+                    IF outcome IS NULL THEN
+                        inexact := inexact || places;
                     END IF;
-                    failed := true; -- what to_jsonb() can't make is made column by column
-                END;
-            END LOOP;
-            EXIT WHEN places IS NULL;
-            IF NOT more AND phase = TG_OP AND cardinality(places) = 1 AND changes[1] IS NULL THEN
-                -- A single row, as at row level: the query for many takes longer to set up than all of that.
-                outcome := :storage.threadline_record_v1(rules, TG_RELID, TG_TABLE_SCHEMA::text, TG_TABLE_NAME::text, TG_OP, TG_WHEN,
-                    :known_columns, befores[1], afters[1], NULL::text[], careful);
-                IF outcome IS NULL THEN
-                    inexact := inexact || places;
+                    EXIT;
                 END IF;
-                EXIT;
-            END IF;
-            IF rules ? 'redacted' THEN
-                IF coalesce(afters[1], befores[1]) - :known_columns <> '{}' THEN
-                    PERFORM :storage.threadline_verify_columns_v1(TG_RELID, rules, :storage.threadline_columns_of_v1(coalesce(afters[1], befores[1])), :known_columns);
+                IF rules ? 'redacted' THEN
+                    IF coalesce(afters[1], befores[1]) - :known_columns <> '{}' THEN
+                        PERFORM :storage.threadline_verify_columns_v1(TG_RELID, rules, :storage.threadline_columns_of_v1(coalesce(afters[1], befores[1])), :known_columns);
+                    END IF;
                 END IF;
-            END IF;
-            recorded := :storage.threadline_record_rows_v1(rules, CASE phase WHEN 'INEXACT' THEN 'UPDATE'::text ELSE phase END, places, befores, afters, changes);
-            moved := moved OR recorded.moved;
-            inexact := inexact || recorded.inexact;
-            EXIT WHEN NOT more;
+                recorded := :storage.threadline_record_rows_v1(rules, CASE phase WHEN 'INEXACT' THEN 'UPDATE'::text ELSE phase END, places, befores, afters, changes);
+                moved := moved OR recorded.moved;
+                inexact := inexact || recorded.inexact;
+                EXIT WHEN NOT more;
+            END;
         END LOOP;
         IF TG_OP <> 'INSERT' THEN
             CLOSE olds;
@@ -134,7 +137,7 @@ BEGIN
     -- Another command of this transaction may have written to the same rows and been recorded before. The counters are
     -- PostgreSQL's own. They may show too much, but never too little. Only where a row differs, images are made. OFFSET keeps
     -- each row's look at the index: a join's plan would be kept from statements of one row for those of many, or the other way.
-    IF moved OR coalesce(outcome, '') = 'moved' THEN
+    IF moved OR TG_OP = 'UPDATE' AND outcome = 'left' THEN
         EXECUTE :storage.threadline_rows_query_v1('gone'::text, TG_OP, rules) USING rules;
         EXECUTE :storage.threadline_rows_query_v1('kept'::text, TG_OP, rules) USING rules;
     ELSIF TG_OP = 'DELETE' THEN

@@ -115,7 +115,9 @@ DROP FUNCTION public.threadline_capture_v1(regclass, text, text[], jsonb, text[]
 DROP FUNCTION public.threadline_check_readable_v1(regclass, oid);
 DROP FUNCTION public.threadline_attached_v1(regclass);
 DROP FUNCTION public.threadline_triggers_v1(regclass, jsonb);
-DROP FUNCTION public.threadline_bound_body_v1(regclass, text[], text[], text[], text);
+DROP FUNCTION public.threadline_bound_body_v1(regclass, jsonb, text[], text[], text[], text);
+DROP FUNCTION public.threadline_is_special_v1(jsonb);
+DROP FUNCTION public.threadline_special_images_v1(jsonb, text[]);
 
 DROP FUNCTION public.threadline_check_statement_level_v1(regclass);
 DROP FUNCTION public.threadline_bound_rules_v1(regclass, text[], jsonb);
@@ -146,7 +148,7 @@ DROP FUNCTION public.threadline_quoted_v1(jsonb);
 DROP FUNCTION public.threadline_record_rows_v1(jsonb, text, bigint[], jsonb[], jsonb[], jsonb[]);
 DROP FUNCTION public.threadline_unchanged_v1(jsonb, text[]);
 DROP FUNCTION public.threadline_columns_of_v1(jsonb);
-DROP FUNCTION public.threadline_record_v1(jsonb, oid, text, text, text, text, text[], jsonb, jsonb, text[], boolean);
+DROP FUNCTION public.threadline_record_v1(jsonb, oid, text, text, text, text, text[], jsonb, jsonb, text[], boolean, xid);
 DROP FUNCTION public.threadline_key_v1(jsonb, text, jsonb);
 DROP FUNCTION public.threadline_key_of_v1(jsonb, jsonb);
 DROP FUNCTION public.threadline_list_v1(jsonb, text);

@@ -630,9 +630,10 @@ $$;
 -- Records one row change from its two whole images, and says what is left to do:
 --   NULL     nothing was recorded: the images don't show everything, so look at the rows, and pass careful ones and what changed
 --   ''       nothing
---   'moved'  the key changed: another row may live under the old one
+--   'left'   a row left its key, and another may live under it
+--   'kept'   the new version was locked or superseded: `version_xmax`
 -- `relation`, its schema and name are what fired the trigger, `operation` and `trigger_when` are those of the trigger; without
--- one, `relation` is NULL. `columns` are those of the table in the order of their names, as far as they are known. `careful` says
+-- one, `relation` and `trigger_when` are NULL. `columns` are those of the table in the order of their names, as far as they are known. `careful` says
 -- that the images were made column by column where they had to be.
 --
 -- PL/pgSQL initialises every simple expression once per transaction, so few large expressions beat many small ones. Values are
@@ -640,7 +641,7 @@ $$;
 -- the types of the parameters, so that no other function of the name is a better match.
 CREATE OR REPLACE FUNCTION public.threadline_record_v1(
     rules jsonb, relation oid, relation_schema text, relation_name text, operation text, trigger_when text,
-    columns text[], before jsonb, after jsonb, changed text[], careful boolean
+    columns text[], before jsonb, after jsonb, changed text[], careful boolean, version_xmax xid
 ) RETURNS text
 LANGUAGE plpgsql
 AS $$
@@ -672,18 +673,21 @@ BEGIN
         relation_name := rules ->> 'table_name';
     END IF;
     IF NOT careful AND (coalesce(greatest(pg_column_size(before), pg_column_size(after)) > (rules -> 'max_value_bytes')::integer, true)
-        OR public.threadline_is_marked_v1(before) OR public.threadline_is_marked_v1(after))
+        OR public.threadline_is_marked_v1(coalesce(after, before)))
     THEN
         RETURN NULL;
     END IF;
     pk := CASE WHEN operation = 'TRUNCATE' THEN '{}'::pg_catalog.jsonb ELSE public.threadline_key_v1(rules, key_column, coalesce(before, after)) END;
     IF operation = 'UPDATE' THEN
         IF pk <> public.threadline_key_v1(rules, key_column, after) THEN
+            IF NOT careful AND public.threadline_is_marked_v1(before) THEN
+                RETURN NULL;
+            END IF;
             field := public.threadline_record_v1(rules, relation, relation_schema, relation_name, 'DELETE'::pg_catalog.text, NULL::pg_catalog.text,
-                columns, before, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true);
+                columns, before, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true, NULL::pg_catalog.xid);
             field := public.threadline_record_v1(rules, relation, relation_schema, relation_name, 'INSERT'::pg_catalog.text, NULL::pg_catalog.text,
-                columns, NULL::pg_catalog.jsonb, after, NULL::pg_catalog.text[], true);
-            RETURN 'moved';
+                columns, NULL::pg_catalog.jsonb, after, NULL::pg_catalog.text[], true, NULL::pg_catalog.xid);
+            RETURN 'left';
         END IF;
         prior := '{}'::pg_catalog.jsonb;
         IF changed IS NULL THEN
@@ -694,14 +698,14 @@ BEGIN
                     prior := prior || jsonb_build_object(field, before -> field);
                 END IF;
             END LOOP;
-            -- The text of a jsonb value doesn't tell 1 from "1", and there may be columns that are not known yet.
-            IF changed IS NULL OR after || prior <> before THEN
-                RETURN NULL;
-            END IF;
         ELSE
             FOREACH field IN ARRAY changed LOOP
                 prior := prior || jsonb_build_object(field, before -> field);
             END LOOP;
+        END IF;
+        -- The text of a jsonb value doesn't tell 1 from "1", and there may be columns that are not known yet.
+        IF NOT careful AND (changed IS NULL OR after || prior <> before OR public.threadline_is_marked_v1(prior)) THEN
+            RETURN NULL;
         END IF;
         before := prior;
     END IF;
@@ -746,7 +750,13 @@ BEGIN
         WHERE t.ctid = spot AND t.id = tx AND (t.xmax = '0' OR locked)
           AND (unattributed OR t.actor_ref IS NOT NULL) AND (required IS DISTINCT FROM 'known' OR t.actor_ref ->> 'type' <> 'anonymous');
         IF FOUND THEN
-            RETURN '';
+            -- The counters are PostgreSQL's own. They may show too much, but never too little: a key is taken again by an INSERT or
+            -- an UPDATE of this transaction.
+            RETURN CASE WHEN version_xmax <> '0' THEN 'kept'
+                WHEN operation = 'DELETE' AND (
+                    pg_stat_get_xact_tuples_inserted(relation) + pg_stat_get_xact_tuples_updated(relation) > 0
+                    OR trigger_when IS NOT NULL AND current_setting('track_counts') = 'off') THEN 'left'
+                ELSE '' END;
         END IF;
     END LOOP;
     RAISE EXCEPTION 'threadline: the row of transaction % is not to be found', tx
@@ -838,7 +848,7 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION
-    public.threadline_record_v1(jsonb, oid, text, text, text, text, text[], jsonb, jsonb, text[], boolean),
+    public.threadline_record_v1(jsonb, oid, text, text, text, text, text[], jsonb, jsonb, text[], boolean, xid),
     public.threadline_record_rows_v1(jsonb, text, bigint[], jsonb[], jsonb[], jsonb[])
 FROM PUBLIC;
 
@@ -1080,7 +1090,7 @@ BEGIN
         RETURN '';
     END IF;
     RETURN public.threadline_record_v1(rules, NULL::pg_catalog.oid, rules ->> 'table_schema', rules ->> 'table_name', operation, NULL::pg_catalog.text,
-        NULL::pg_catalog.text[], recorded, live, changed, true);
+        NULL::pg_catalog.text[], recorded, live, changed, true, NULL::pg_catalog.xid);
 END $$;
 
 -- What a statement trigger asks of its rows, as SQL, because only the trigger's own queries see them:
@@ -1116,7 +1126,7 @@ LANGUAGE plpgsql SET row_security = off
 AS $$
 BEGIN
     EXECUTE format('SELECT public.threadline_record_v1($1, NULL::pg_catalog.oid, $1 ->> ''table_schema'', $1 ->> ''table_name'', ''DELETE''::pg_catalog.text, NULL::pg_catalog.text,
-        NULL::pg_catalog.text[], i.image, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true) FROM (SELECT %s AS image FROM ONLY %s r OFFSET 0) i',
+        NULL::pg_catalog.text[], i.image, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true, NULL::pg_catalog.xid) FROM (SELECT %s AS image FROM ONLY %s r OFFSET 0) i',
         public.threadline_image_sql_v1(relation::pg_catalog.oid, rules, 'r'::pg_catalog.text, '{}'::pg_catalog.text[]), relation) USING rules;
 END $$;
 
@@ -1136,7 +1146,7 @@ BEGIN
         PERFORM public.threadline_record_gone_v1(rules, relation);
     ELSIF relation = root THEN
         PERFORM public.threadline_record_v1(rules, NULL::pg_catalog.oid, NULL::pg_catalog.text, NULL::pg_catalog.text, 'TRUNCATE'::pg_catalog.text,
-            NULL::pg_catalog.text, NULL::pg_catalog.text[], NULL::pg_catalog.jsonb, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true);
+            NULL::pg_catalog.text, NULL::pg_catalog.text[], NULL::pg_catalog.jsonb, NULL::pg_catalog.jsonb, NULL::pg_catalog.text[], true, NULL::pg_catalog.xid);
     ELSE
         -- Truncating the whole table fires the partitions' triggers too, after its own line was written.
         SELECT op, transaction_id INTO newest FROM public.audit_changes
@@ -1300,6 +1310,11 @@ AS $$
             UNION SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attgenerated = 'v' AND NOT a.attisdropped) x(e)), '[]'),
         'as_text', nullif((SELECT coalesce(jsonb_agg(a.attname::text ORDER BY a.attnum), '[]') FROM pg_catalog.pg_attribute a
             WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v' AND public.threadline_as_text_v1(a.atttypid)), '[]'),
+        -- A value that jsonb can't hold, or a type whose output function is anybody's. Without one, to_jsonb() doesn't fail.
+        'fallible', (SELECT true FROM pg_catalog.pg_attribute a CROSS JOIN LATERAL public.threadline_type_parts_v1(a.atttypid) part
+            JOIN pg_catalog.pg_type t ON t.oid = part
+            WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+              AND (part = 'json'::regtype OR part >= 16384 AND t.typtype <> 'e') LIMIT 1),
         -- A json value can change without its jsonb form changing.
         'inexact', (SELECT true FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
             LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype
@@ -1347,12 +1362,70 @@ AS $$
     ) t(rowwise, name, definition) ON t.rowwise = (coalesce(rules ->> 'truncate', '') = 'rows')
 $$;
 
--- The body of a capture function with the names that only the catalog knows, quoted. It is filled in one pass: what takes a
--- place is never looked at again.
-CREATE OR REPLACE FUNCTION public.threadline_bound_body_v1(relation regclass, keys text[], hidden text[], known text[], body text) RETURNS text
+-- What makes the images of a table whose columns need care whatever is in them, as PL/pgSQL over `old_row` and `new_row`. It is
+-- written when the table is captured: a query that is written for each row takes forty times as long.
+--   as_text     is printed, and left out of what to_jsonb() makes
+--   redacted    is left out, too: PL/pgSQL runs an expression that failed as a query for the rest of the transaction, with its values
+--   inexact     the columns that changed are found in the rows, not in their images
+--   on_change   is not even looked at where it did not change
+-- No image is made where it would not show everything: those rows are made column by column (careful.sql).
+CREATE OR REPLACE FUNCTION public.threadline_special_images_v1(rules jsonb, known text[]) RETURNS text
+LANGUAGE sql STABLE
+AS $$
+    SELECT format($images$
+            changed := CASE TG_OP WHEN 'UPDATE' THEN array_remove(ARRAY[%1$s]::text[], NULL) END;
+            unchanged := CASE TG_OP WHEN 'UPDATE' THEN public.threadline_unchanged_v1(%2$L::jsonb, changed) ELSE '{}' END;
+            hidden_before := '{}';
+            hidden_after := '{}';%3$s%4$s
+            IF greatest(pg_column_size(old_row), pg_column_size(new_row)) <= %5$s THEN
+                before := CASE WHEN TG_OP <> 'INSERT' THEN (to_jsonb(old_row) || hidden_before) - unchanged END;
+                after := CASE WHEN TG_OP <> 'DELETE' THEN (to_jsonb(new_row) || hidden_after) - unchanged END;
+            ELSE
+                changed := '{}'; -- too large
+            END IF;
+            IF changed = '{}' OR TG_OP = 'UPDATE' AND before - changed <> after - changed THEN
+                before := NULL; -- or a column that is not known yet changed
+                after := NULL;
+                changed := NULL;
+            END IF;$images$,
+        (SELECT string_agg(format('CASE WHEN record_image_ne(ROW(old_row.%1$I), ROW(new_row.%1$I)) THEN %1$L END', k), ', ' ORDER BY k COLLATE "C") FROM unnest(known) k),
+        rules - '{mask,exclude,as_text}'::text[],
+        (SELECT string_agg(format('
+            IF %1$L = ANY (unchanged) THEN
+                old_row.%1$I := CASE WHEN false THEN old_row.%1$I END;
+                new_row.%1$I := CASE WHEN false THEN new_row.%1$I END;
+            END IF;', c), '')
+         FROM unnest(public.threadline_list_v1(rules, 'on_change')) c),
+        (SELECT string_agg(format('
+            hidden_before := hidden_before || jsonb_build_object(%1$L, CASE WHEN old_row.%1$I IS DISTINCT FROM NULL THEN %2$s END);
+            hidden_after := hidden_after || jsonb_build_object(%1$L, CASE WHEN new_row.%1$I IS DISTINCT FROM NULL THEN %3$s END);
+            old_row.%1$I := CASE WHEN false THEN old_row.%1$I END;
+            new_row.%1$I := CASE WHEN false THEN new_row.%1$I END;', k,
+            CASE WHEN k = ANY (hidden) THEN quote_literal('') ELSE format('concat(old_row.%I)', k) END,
+            CASE WHEN k = ANY (hidden) THEN quote_literal('') ELSE format('concat(new_row.%I)', k) END), '')
+         FROM public.threadline_list_v1(rules, 'redacted') hidden, unnest(known) k
+         WHERE k = ANY (hidden || public.threadline_list_v1(rules, 'as_text'))),
+        rules -> 'max_value_bytes')
+$$;
+
+-- When the images of a table are made so: for every row, for those of an UPDATE, or never; as a condition.
+CREATE OR REPLACE FUNCTION public.threadline_is_special_v1(rules jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT CASE WHEN rules ? 'as_text' OR rules ?& '{redacted,fallible}' THEN 'true'
+        WHEN rules ?| '{inexact,on_change}' THEN '(TG_OP = ''UPDATE'')' ELSE 'false' END
+$$;
+
+-- The body of a capture function with what only the catalog knows, names quoted. It is filled in one pass: what takes a place is
+-- never looked at again.
+CREATE OR REPLACE FUNCTION public.threadline_bound_body_v1(relation regclass, rules jsonb, keys text[], hidden text[], known text[], body text) RETURNS text
 LANGUAGE sql STABLE
 AS $$
     SELECT string_agg(piece.text || coalesce(CASE place.name[1]
+        WHEN 'rules' THEN quote_literal(rules) || '::jsonb'
+        WHEN 'special' THEN public.threadline_is_special_v1(rules)
+        WHEN 'images' THEN CASE public.threadline_is_special_v1(rules) WHEN 'false' THEN 'NULL;' ELSE public.threadline_special_images_v1(rules, known) END
+        WHEN 'immediate' THEN CASE WHEN rules ? 'key_deferrable' THEN 'false' ELSE 'true' END -- one row at a time has a key
         WHEN 'known_columns' THEN quote_literal(known) || '::text[]'
         WHEN 'relation' THEN (
             SELECT format('%I.%I', n.nspname, c.relname)
@@ -1374,8 +1447,8 @@ AS $$
             NULL; -- it was dropped
         END;$hidden$, h, h), '') FROM unnest(hidden) h)
         END, ''), '' ORDER BY piece.number)
-    FROM regexp_split_to_table(body, ':(?:known_columns|relation|same_key|version_key|hidden)') WITH ORDINALITY piece(text, number)
-    LEFT JOIN regexp_matches(body, ':(known_columns|relation|same_key|version_key|hidden)', 'g') WITH ORDINALITY place(name, number) USING (number)
+    FROM regexp_split_to_table(body, ':(?:rules|special|images|immediate|known_columns|relation|same_key|version_key|hidden)') WITH ORDINALITY piece(text, number)
+    LEFT JOIN regexp_matches(body, ':(rules|special|images|immediate|known_columns|relation|same_key|version_key|hidden)', 'g') WITH ORDINALITY place(name, number) USING (number)
 $$;
 
 -- The triggers that are there.
@@ -1539,10 +1612,7 @@ $function$, function_name,
             WHERE a.attrelid = relation AND NOT a.attisdropped
               AND ARRAY[t.oid, t.typelem, t.typbasetype] && '{regclass,regcollation,regconfig,regdictionary,regnamespace,regoper,regoperator,regproc,regprocedure,regrole,regtype}'::regtype[]::oid[]
         ) THEN 'SET quote_all_identifiers = off' ELSE '' END,
-        format($bound$
-DECLARE
-    rules CONSTANT pg_catalog.jsonb := %L::jsonb;
-%s$bound$, bound, public.threadline_bound_body_v1(relation, keys, hidden, known, body)));
+        format(E'\nDECLARE\n%s', public.threadline_bound_body_v1(relation, bound, keys, hidden, known, body)));
 
     FOR wanted IN
         SELECT a.held_by, a.name FROM public.threadline_attached_v1(relation) a
@@ -1682,7 +1752,7 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION
-    public.threadline_bound_body_v1(regclass, text[], text[], text[], text),
+    public.threadline_bound_body_v1(regclass, jsonb, text[], text[], text[], text),
     public.threadline_capture_v1(regclass, text, text[], jsonb, text[], jsonb, text, text, text),
     public.threadline_release_v1(regclass, text, text),
     public.threadline_detach(regclass),

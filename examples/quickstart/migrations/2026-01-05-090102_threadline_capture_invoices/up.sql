@@ -1,5 +1,5 @@
 -- threadline: capture invoices
--- fingerprint: 7f7fc5c4437dc316
+-- fingerprint: c8512b3df074c0dc
 -- columns: id
 -- storage: public
 
@@ -10,9 +10,10 @@ SELECT "public".threadline_capture_v1(
     rules => '{"max_value_bytes":1000000,"require_actor":"any","store_changed_from":true}',
     former_names => '{}',
     former_columns => '{}',
-    fingerprint => '7f7fc5c4437dc316',
+    fingerprint => 'c8512b3df074c0dc',
     lock_timeout => '2s',
     body => $threadline$
+    rules jsonb;
     before jsonb;
     after jsonb;
     changed text[];
@@ -24,24 +25,33 @@ SELECT "public".threadline_capture_v1(
     hidden_after jsonb;
     outcome text;
     rechecked text; -- assigned: PERFORM makes a query, which a log may show with the images
-    command cid;
 BEGIN
-    -- Few expressions: every table has a plan of each, in every connection.
+    -- Few expressions as a rule: every table has a plan of each, in every connection. The rules are a constant, so that what is
+    -- asked of them is known when the plan is made.
     IF NEW *= OLD THEN
-        RETURN NULL;
-    ELSIF (rules ? 'as_text' OR TG_OP = 'UPDATE' AND rules ?| '{inexact,on_change}') IS FALSE
-        AND greatest(pg_column_size(OLD), pg_column_size(NEW)) <= 1000000
-    THEN
-        BEGIN
+        RETURN NEW;
+    END IF;
+    BEGIN
+        IF NOT :special AND greatest(pg_column_size(OLD), pg_column_size(NEW)) <= 1000000 THEN
             before := to_jsonb(OLD);
             after := to_jsonb(NEW);
-        EXCEPTION WHEN OTHERS THEN
-            before := NULL; -- and so both are made column by column
-        END;
+        ELSIF :special THEN
+            old_row := coalesce(OLD, NEW);
+            new_row := coalesce(NEW, OLD);
+:images
+        END IF;
+    EXCEPTION WHEN OTHERS THEN
+        before := NULL; -- and so both are made column by column
+        after := NULL;
+        changed := NULL;
+    END;
+    outcome := "public".threadline_record_v1(:rules, TG_RELID, TG_TABLE_SCHEMA::text, TG_TABLE_NAME::text, TG_OP, TG_WHEN,
+        :known_columns, before, after, changed, false, NEW.xmax);
+    IF outcome = '' THEN
+        RETURN NEW;
     END IF;
-    outcome := "public".threadline_record_v1(rules, TG_RELID, TG_TABLE_SCHEMA::text, TG_TABLE_NAME::text, TG_OP, TG_WHEN,
-        :known_columns, before, after, NULL::text[], false);
     IF outcome IS NULL THEN
+        rules := :rules;
         old_row := coalesce(OLD, NEW);
         new_row := coalesce(NEW, OLD);
         -- From here on the rows go into queries, which a log may show with their parameters: without the values that are
@@ -62,38 +72,31 @@ BEGIN
         before := before || hidden_before;
         after := after || hidden_after;
         outcome := "public".threadline_record_v1(rules, TG_RELID, TG_TABLE_SCHEMA::text, TG_TABLE_NAME::text, TG_OP, TG_WHEN,
-            :known_columns, before, after, changed, true);
+            :known_columns, before, after, changed, true, NEW.xmax);
     END IF;
 
     -- A version that was superseded already, by a trigger or a function that wrote in between, may be recorded after what
     -- superseded it. xmax is set by a mere lock too: then the version is still there.
-    IF TG_OP <> 'DELETE' THEN
-        IF NEW.xmax <> '0' THEN
-            IF NOT "public".threadline_may_read_v1(TG_RELID) THEN
-                rechecked := "public".threadline_recheck_v1(rules, after, after);
-            ELSIF NOT EXISTS (SELECT FROM :relation t WHERE t.ctid = NEW.ctid AND t.tableoid = TG_RELID) THEN
-                rechecked := "public".threadline_recheck_v1(rules, after, after);
-            END IF;
+    IF NEW.xmax <> '0' THEN
+        IF NOT "public".threadline_may_read_v1(TG_RELID) THEN
+            rechecked := "public".threadline_recheck_v1(:rules, after, after);
+        ELSIF NOT EXISTS (SELECT FROM :relation t WHERE t.ctid = NEW.ctid AND t.tableoid = TG_RELID) THEN
+            rechecked := "public".threadline_recheck_v1(:rules, after, after);
         END IF;
     END IF;
-    -- The key that a row left may have been taken again: by this transaction, and so by an INSERT or an UPDATE. The counters are
-    -- PostgreSQL's own. They may show too much, but never too little.
-    IF TG_OP = 'DELETE' OR outcome = 'moved' THEN
-        IF pg_stat_get_xact_tuples_inserted(TG_RELID) + pg_stat_get_xact_tuples_updated(TG_RELID) > 0 OR current_setting('track_counts') = 'off' THEN
-            IF NOT "public".threadline_may_read_v1(TG_RELID) THEN
-                rechecked := "public".threadline_recheck_v1(rules, before, NULL::jsonb);
-            ELSE
-                -- A row that the same command wrote under a key which is unique at any time took it after this row left, and is
-                -- recorded after it. cmax is the command's number if an older transaction wrote the version.
-                command := CASE WHEN NOT rules ? 'key_deferrable' AND age(OLD.xmin) > age(pg_current_xact_id()::xid) THEN OLD.cmax END;
-                IF EXISTS (SELECT FROM :relation t WHERE :same_key
-                    AND (t.cmin = command AND t.xmax = '0' AND age(t.xmin) <= age(pg_current_xact_id()::xid)) IS NOT TRUE)
-                THEN
-                    rechecked := "public".threadline_recheck_v1(rules, before, NULL::jsonb);
-                END IF;
-            END IF;
+    -- The key that a row left may have been taken again. A row that the same command wrote under a key which is unique at any
+    -- time took it after this row left, and is recorded after it. cmax is the command's number if an older transaction wrote
+    -- the version.
+    IF outcome = 'left' THEN
+        IF NOT "public".threadline_may_read_v1(TG_RELID) THEN
+            rechecked := "public".threadline_recheck_v1(:rules, before, NULL::jsonb);
+        ELSIF EXISTS (SELECT FROM :relation t WHERE :same_key
+            AND (:immediate AND age(OLD.xmin) > age(pg_current_xact_id()::xid) AND t.cmin = OLD.cmax
+                AND t.xmax = '0' AND age(t.xmin) <= age(pg_current_xact_id()::xid)) IS NOT TRUE)
+        THEN
+            rechecked := "public".threadline_recheck_v1(:rules, before, NULL::jsonb);
         END IF;
     END IF;
-    RETURN NULL;
+    RETURN NEW;
 END
 $threadline$);

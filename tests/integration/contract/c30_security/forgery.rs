@@ -25,7 +25,7 @@ fn c30_the_recorder_can_not_be_called() {
     for call in [
         "threadline_is_open_v1(threadline_transaction_id_v1(), '', '', NULL)",
         "threadline_enter_v1(threadline_transaction_id_v1(), '', NULL, 'public', 'users')",
-        "threadline_record_v1('{\"table_id\": 1, \"key\": [\"id\"]}', NULL, NULL, NULL, 'INSERT', NULL, NULL, NULL, '{\"id\": 1}', NULL, true)",
+        "threadline_record_v1('{\"table_id\": 1, \"key\": [\"id\"]}', NULL, NULL, NULL, 'INSERT', NULL, NULL, NULL, '{\"id\": 1}', NULL, true, NULL)",
         "threadline_record_rows_v1('{\"table_id\": 1, \"key\": [\"id\"]}', 'INSERT', '{1}', NULL, ARRAY['{\"id\": 1}'::jsonb], NULL)",
         "threadline_record_gone_v1('{}', 'users')",
         "threadline_recheck_v1('{}', '{}', '{}')",
