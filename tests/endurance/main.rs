@@ -14,6 +14,7 @@ mod crashes;
 mod disk_full;
 mod killed_client;
 mod large_log;
+mod many;
 mod pgbench;
 mod pgbouncer;
 mod pooled;
