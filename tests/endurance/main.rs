@@ -8,6 +8,7 @@
 )]
 
 mod as_of_commit;
+mod as_of_queries;
 mod bulk;
 mod cancelled;
 mod crashes;
@@ -22,6 +23,10 @@ mod replica;
 mod restored;
 mod serializable;
 mod subscriber;
+
+#[path = "../integration/moment/queries.rs"]
+#[allow(dead_code, reason = "the integration tests ask more of it")]
+mod queries;
 
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -69,6 +69,49 @@ impl Plan {
             .collect()
     }
 
+    /// How many rows all of its steps looked at: those that scans yield, as often as they are repeated, and those that
+    /// conditions remove.
+    #[must_use]
+    pub fn rows_read(&self) -> f64 {
+        let number = |node: &Value, name: &str| node[name].as_f64().unwrap_or(0.0);
+        let read = |node: &&Value| {
+            let kind = node["Node Type"].as_str().unwrap_or_default();
+            let is_source =
+                kind.ends_with(" Scan") && kind != "Subquery Scan" || kind == "Materialize";
+            let yielded = if is_source {
+                number(node, "Actual Rows")
+            } else {
+                0.0
+            };
+            let removed = ["Rows Removed by Filter", "Rows Removed by Join Filter"];
+            let removed: f64 = removed.iter().map(|name| number(node, name)).sum();
+            (yielded + removed) * number(node, "Actual Loops")
+        };
+        self.nodes().iter().map(read).sum()
+    }
+
+    /// How often it called each function that it reads rows from.
+    #[must_use]
+    pub fn calls(&self, function: &str) -> Vec<f64> {
+        let nodes = self.nodes();
+        let calls = nodes
+            .iter()
+            .filter(|node| node["Function Name"] == function);
+        calls
+            .filter_map(|node| node["Actual Loops"].as_f64())
+            .collect()
+    }
+
+    /// How many of its steps read what a WITH item of this name has, or one whose name begins so.
+    #[must_use]
+    pub fn scans(&self, item: &str) -> usize {
+        let is_of_item = |node: &&&Value| {
+            let name = node["CTE Name"].as_str().unwrap_or_default();
+            name.starts_with(item) && node["Actual Loops"].as_f64() > Some(0.0)
+        };
+        self.nodes().iter().filter(is_of_item).count()
+    }
+
     /// The most rows that a step of it saw.
     #[must_use]
     pub fn most_rows(&self) -> f64 {

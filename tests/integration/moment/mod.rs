@@ -1,6 +1,7 @@
 //! Queries as of a moment, against a server.
 
 mod asynchronous;
+mod costs;
 mod cut;
 mod decoding;
 mod evolution;
@@ -8,7 +9,7 @@ mod fills;
 mod many;
 mod plans;
 mod property;
-mod queries;
+pub mod queries;
 mod raw;
 mod refusals;
 mod settled;

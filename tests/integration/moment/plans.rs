@@ -148,16 +148,14 @@ fn transactions_around_a_moment_are_found_by_the_time_of_their_commit() {
     }
 }
 
-/// The planner thinks of as many rows as the table has, and compiles nothing.
+/// However many rows there are.
 #[test]
-fn the_planner_knows_how_many_rows_there_are() {
+fn nothing_is_compiled() {
     let large = large();
     let mut auditor = large.db.auditor();
     execute(&mut auditor, "SET jit = on");
     for moment in [large.recent, large.old, large.recent + TimeDelta::days(1)] {
         let plan = explain(&mut auditor, items::table.as_of(moment));
-        let expected = plan.root()["Plan Rows"].as_i64().unwrap();
-        assert!((ROWS / 3..ROWS * 3).contains(&expected), "{plan}");
         assert!(plan.jit().is_null(), "{plan}");
     }
 }

@@ -9,6 +9,7 @@ use diesel::sql_types::Bool;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use threadline::QueryAsOf;
+use threadline_tests::explain::{Plan, explain};
 
 diesel::table! { accounts (id) { id -> BigInt, owner -> Text, balance -> Integer, note -> Nullable<Text>, } }
 diesel::table! { entries (id) { id -> BigInt, account_id -> BigInt, amount -> Numeric, kind -> Text, } }
@@ -63,6 +64,14 @@ pub enum Question {
     },
     DistinctOwners(Vec<Account>),
     Union(Vec<Account>, Vec<Entry>),
+}
+
+impl Question {
+    /// Whether its answer takes a look at every pair of rows, of whatever tables.
+    pub fn is_about_pairs(&self) -> bool {
+        let asked = format!("{self:?}");
+        asked.starts_with("Pairs") || asked.contains("RicherThanAll")
+    }
 }
 
 fn account() -> impl Strategy<Value = Account> {
@@ -188,18 +197,31 @@ entry_conditions! {
     of_joined_entries: Joined;
 }
 
-/// The query's rows as text: of today, or as of a moment.
+/// How a question is asked.
+#[derive(Clone, Copy)]
+enum Ask {
+    Now,
+    AsOf(DateTime<Utc>),
+    /// As of a moment, with EXPLAIN.
+    Explain(DateTime<Utc>),
+}
+
+enum Answer {
+    /// The rows as text.
+    Rows(Vec<String>),
+    Plan(Plan),
+}
+
 macro_rules! load {
-    ($query:expr, $moment:expr, $conn:expr, $row:ty) => {
-        match $moment {
-            None => $query.load::<$row>($conn),
-            Some(moment) => $query.as_of(moment).load::<$row>($conn),
-        }
-        .unwrap()
-        .into_iter()
-        .map(|row| format!("{row:?}"))
-        .collect::<Vec<_>>()
-    };
+    ($query:expr, $ask:expr, $conn:expr, $row:ty) => {{
+        let rows = match $ask {
+            Ask::Now => $query.load::<$row>($conn),
+            Ask::AsOf(moment) => $query.as_of(moment).load::<$row>($conn),
+            Ask::Explain(moment) => return Answer::Plan(explain($conn, $query.as_of(moment))),
+        };
+        let rows = rows.unwrap().into_iter();
+        Answer::Rows(rows.map(|row| format!("{row:?}")).collect())
+    }};
 }
 
 type AccountRow = (i64, String, i32, Option<String>);
@@ -211,6 +233,26 @@ pub fn ask(
     moment: Option<DateTime<Utc>>,
     conn: &mut PgConnection,
 ) -> Vec<String> {
+    match answer(question, moment.map_or(Ask::Now, Ask::AsOf), conn) {
+        Answer::Rows(mut rows) => {
+            if let Question::Union(..) = question {
+                rows.sort();
+            }
+            rows
+        }
+        Answer::Plan(plan) => panic!("asked for rows: {plan}"),
+    }
+}
+
+/// What the server does to answer as of a moment.
+pub fn plan(question: &Question, moment: DateTime<Utc>, conn: &mut PgConnection) -> Plan {
+    match answer(question, Ask::Explain(moment), conn) {
+        Answer::Plan(plan) => plan,
+        Answer::Rows(rows) => panic!("asked for the plan: {rows:?}"),
+    }
+}
+
+fn answer(question: &Question, ask: Ask, conn: &mut PgConnection) -> Answer {
     match question {
         Question::Accounts { filters, page } => {
             let mut query = accounts::table.order(accounts::id).into_boxed();
@@ -220,14 +262,14 @@ pub fn ask(
             if let Some((limit, offset)) = page {
                 query = query.limit(*limit).offset(*offset);
             }
-            load!(query, moment, conn, AccountRow)
+            load!(query, ask, conn, AccountRow)
         }
         Question::CountAccounts(filters) => {
             let mut query = accounts::table.count().into_boxed();
             for filter in filters {
                 query = query.filter(of_accounts(filter));
             }
-            load!(query, moment, conn, i64)
+            load!(query, ask, conn, i64)
         }
         Question::Entries { filters, page } => {
             let mut query = entries::table.order(entries::id.desc()).into_boxed();
@@ -237,7 +279,7 @@ pub fn ask(
             if let Some((limit, offset)) = page {
                 query = query.limit(*limit).offset(*offset);
             }
-            load!(query, moment, conn, EntryRow)
+            load!(query, ask, conn, EntryRow)
         }
         Question::SumEntries(filters) => {
             let mut query = entries::table
@@ -246,7 +288,7 @@ pub fn ask(
             for filter in filters {
                 query = query.filter(of_entries(filter));
             }
-            load!(query, moment, conn, (Option<BigDecimal>, Option<i64>))
+            load!(query, ask, conn, (Option<BigDecimal>, Option<i64>))
         }
         Question::Joined(of_the_account, of_the_entry) => {
             let mut query = entries::table
@@ -260,7 +302,7 @@ pub fn ask(
             for filter in of_the_entry {
                 query = query.filter(of_joined_entries(filter));
             }
-            load!(query, moment, conn, (i64, String, BigDecimal))
+            load!(query, ask, conn, (i64, String, BigDecimal))
         }
         Question::LeftJoined(filters) => {
             let mut query = accounts::table
@@ -271,7 +313,7 @@ pub fn ask(
             for filter in filters {
                 query = query.filter(of_left_joined(filter));
             }
-            load!(query, moment, conn, (i64, Option<String>, Option<String>))
+            load!(query, ask, conn, (i64, Option<String>, Option<String>))
         }
         Question::GroupedByOwner { filters, more_than } => {
             let mut query = accounts::table
@@ -283,7 +325,7 @@ pub fn ask(
             for filter in filters {
                 query = query.filter(of_accounts(filter));
             }
-            load!(query, moment, conn, (String, Option<i64>, i64))
+            load!(query, ask, conn, (String, Option<i64>, i64))
         }
         Question::TotalsByAccount(filters) => {
             let mut query = entries::table
@@ -295,7 +337,7 @@ pub fn ask(
             for filter in filters {
                 query = query.filter(of_joined_entries(filter));
             }
-            load!(query, moment, conn, (i64, String, Option<BigDecimal>))
+            load!(query, ask, conn, (i64, String, Option<BigDecimal>))
         }
         Question::Pairs { same_owner } => {
             let query = accounts::table
@@ -312,7 +354,7 @@ pub fn ask(
                     OTHER.field(accounts::id),
                     accounts::balance + OTHER.field(accounts::balance),
                 ));
-            load!(query, moment, conn, (i64, i64, i32))
+            load!(query, ask, conn, (i64, i64, i32))
         }
         Question::DistinctOwners(filters) => {
             let mut query = accounts::table
@@ -323,7 +365,7 @@ pub fn ask(
             for filter in filters {
                 query = query.filter(of_accounts(filter));
             }
-            load!(query, moment, conn, String)
+            load!(query, ask, conn, String)
         }
         Question::Union(of_the_account, of_the_entry) => {
             let mut one = accounts::table.select(accounts::id).into_boxed();
@@ -334,9 +376,7 @@ pub fn ask(
             for filter in of_the_entry {
                 other = other.filter(of_entries(filter));
             }
-            let mut rows = load!(one.union(other), moment, conn, i64);
-            rows.sort();
-            rows
+            load!(one.union(other), ask, conn, i64)
         }
     }
 }

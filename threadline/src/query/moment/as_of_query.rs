@@ -7,6 +7,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, Query, QueryBuilder, QueryFragment, QueryId};
 
+use super::items::items;
 use super::reads::Reads;
 use crate::audited::Audited;
 use crate::capture::{Identifier, Literal, TableName, rendered};
@@ -202,17 +203,15 @@ impl<Q, T> AsOfQuery<Q, T> {
                 .into_iter()
                 .map(|name| Literal(name).to_string())
                 .collect();
-            // The last item says of how many rows the planner should think, and makes one.
-            let _ = write!(
-                tail,
-                ", {} AS (SELECT r.* FROM threadline_moment(NULL::{}, {relation}::regclass, (SELECT at FROM {MOMENT}), {}, ARRAY[{}]::text[]) AS r, \
-                 generate_series(1, threadline_size({relation}::regclass)) AS tl_n (place) WHERE tl_n.place = 1)",
-                name(place, table),
+            let function = format!(
+                "threadline_moment(NULL::{}, {}::regclass, (SELECT at FROM {MOMENT}), {}, ARRAY[{}]::text[])",
                 table.sql(),
+                Literal(&table.sql()),
                 Literal(fill.map_or("{}", |(_, fill)| fill)),
                 columns.join(", "),
-                relation = Literal(&table.sql()),
             );
+            tail.push_str(", ");
+            tail.push_str(&items(place, &name(place, table), &function));
         }
         tail.push(' ');
         With {

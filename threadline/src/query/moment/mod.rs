@@ -5,6 +5,7 @@ mod compose;
 mod dsl;
 mod error;
 mod grouping;
+mod items;
 mod parser;
 mod reads;
 mod settled;
