@@ -34,6 +34,7 @@ mod overloads;
 mod rights;
 mod settings;
 mod types;
+mod uncaptured;
 
 use diesel::prelude::*;
 use serde_json::{Value, json};

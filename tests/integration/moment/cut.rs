@@ -40,7 +40,7 @@ fn bank() -> TestDb {
     db
 }
 
-/// Both balances as of a moment, by both ways to read them.
+/// Both balances as of a moment, as the auditor and the application read them.
 fn balances(db: &TestDb, moment: DateTime<Utc>) -> (i32, i32) {
     let mut conns = [db.auditor(), db.app()];
     let [first, second] = conns.each_mut().map(|conn| {
@@ -176,7 +176,7 @@ fn what_the_asking_transaction_did_is_not_there() {
     execute(&mut app, "ROLLBACK");
 }
 
-/// The log and the table are read in one snapshot: what commits in between is in neither.
+/// What commits after the snapshot isn't there.
 #[test]
 fn a_query_is_one_snapshot() {
     let db = bank();

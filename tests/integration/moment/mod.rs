@@ -22,15 +22,15 @@ use diesel::sql_types::Timestamptz;
 use threadline_tests::{TestDb, execute};
 
 /// The server's time.
-fn clock(conn: &mut PgConnection) -> DateTime<Utc> {
+pub fn clock(conn: &mut PgConnection) -> DateTime<Utc> {
     diesel::select(sql::<Timestamptz>("clock_timestamp()"))
         .get_result(conn)
         .unwrap()
 }
 
-/// Who may read a table and the log too gets rows that weren't changed from the table. A grant, because membership in a role
-/// would be that of all databases.
-fn let_the_application_read_the_log(db: &TestDb) {
+/// Who may read a table and the log too has to get the same answers as an auditor. A grant, because membership in a role would
+/// be that of all databases.
+pub fn let_the_application_read_the_log(db: &TestDb) {
     execute(
         &mut db.superuser(),
         "GRANT SELECT ON audit_tables, audit_changes, audit_commits TO tl_app;

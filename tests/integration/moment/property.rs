@@ -218,7 +218,6 @@ proptest! {
     ) {
         let db = TestDb::new();
         variant.create(&db);
-        // Those who may read the tables too get the rows that didn't change from there.
         let_the_application_read_the_log(&db);
         let mut run = Run::new(&db, &questions);
         run.remember();

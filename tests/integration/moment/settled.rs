@@ -124,27 +124,6 @@ fn nothing_settles_where_a_subscription_feeds_a_partition_of_the_log() {
     assert!(!settled(&db, at));
 }
 
-/// The table of a subscriber is another one than the log's: here it is empty, as where it isn't replicated.
-#[test]
-fn the_table_itself_is_only_read_where_it_is_captured() {
-    let forgotten: [fn(&TestDb); 2] = [
-        |db| subscribe(db, "audit_changes"),
-        |db| execute(&mut db.superuser(), "DROP TRIGGER \"!threadline\" ON items"),
-    ];
-    for forget in forgotten {
-        let db = items();
-        let_the_application_read_the_log(&db);
-        let at = clock(&mut db.app());
-        forget(&db);
-        execute(
-            &mut db.superuser(),
-            "SET session_replication_role = replica; DELETE FROM items",
-        );
-        let items = format!("SELECT id FROM threadline_moment(NULL::items, 'items', '{at}')");
-        assert_eq!(rows(&mut db.app(), &items).len(), 1);
-    }
-}
-
 /// Where a backslash is an escape, a string that has one says something else, or fails to compile.
 #[test]
 fn reads_answer_the_same_whatever_strings_are() {

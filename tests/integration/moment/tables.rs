@@ -63,7 +63,7 @@ fn changed() -> (TestDb, DateTime<Utc>) {
     (db, moment)
 }
 
-/// For each of the two ways to read a table: an auditor has no right on it, the application may read it and the log.
+/// An auditor, who has no right on the tables, and the application, which may read them and the log.
 fn readers(db: &TestDb) -> [PgConnection; 2] {
     let_the_application_read_the_log(db);
     [db.auditor(), db.app()]

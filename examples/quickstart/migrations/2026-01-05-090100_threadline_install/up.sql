@@ -2514,14 +2514,6 @@ BEGIN
         row_type, format('%I.%I', audited.table_schema, audited.table_name), recipe, asked, public.threadline_images(recipe, lines));
 END $$;
 
--- How many rows a table has, about: for the planner, which can't look into threadline_moment.
-CREATE OR REPLACE FUNCTION public.threadline_size(relation regclass) RETURNS bigint
-LANGUAGE sql STABLE
-AS $$
-    SELECT greatest(200, sum(c.reltuples)::bigint) FROM pg_catalog.pg_class c
-    WHERE c.oid = relation OR c.oid IN (SELECT l.relid FROM pg_catalog.pg_partition_tree(relation) l WHERE l.isleaf)
-$$;
-
 -- Whether a subscription feeds the log, or a partition of it, so that the publisher's transactions are what it holds.
 CREATE OR REPLACE FUNCTION public.threadline_replicated_v1() RETURNS boolean
 LANGUAGE plpgsql STABLE
@@ -2533,75 +2525,31 @@ BEGIN
             IN ('public.audit_transactions'::regclass, 'public.audit_changes'::regclass, 'public.audit_commits'::regclass));
 END $$;
 
--- The query that threadline_moment runs. There are two, and what the log holds decides:
---   the table's own rows, if few were changed since: without those, which come from the log;
---   for each key the newest line of the log, and its row if it has one.
--- The table itself is only read where it has what the log has: with rights on it and without row level security, and not
--- where some columns are kept out of the log or changes of them alone are not recorded.
+-- The query that threadline_moment runs: for each key the newest change that counts, and its row if it has one. The table itself
+-- is never read, so that whoever may ask gets the same answer, whatever was written to it without capture.
 CREATE OR REPLACE FUNCTION public.threadline_moment_query(relation regclass, moment timestamptz, fill jsonb DEFAULT '{}', asked text[] DEFAULT '{}', careful boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     audited CONSTANT public.audit_tables := public.threadline_known_at(relation, moment);
     late CONSTANT pg_catalog.uuid[] := public.threadline_late(moment);
-    few CONSTANT bigint := 100 + public.threadline_size(relation) / 10;
     -- A subquery, because long arrays are hashed only since PostgreSQL 15.
     counted pg_catalog.text := format('c.table_id = %s AND c.captured_at <= %L%s', audited.id, moment, CASE WHEN late <> '{}'
         THEN format(' AND c.transaction_id NOT IN (SELECT unnest(%L::uuid[]))', late) ELSE '' END);
-    changed CONSTANT pg_catalog.text := format('SELECT c.table_pk FROM public.audit_changes c WHERE c.table_id = %1$s AND c.captured_at > %2$L
-        UNION ALL SELECT c.table_pk FROM public.audit_changes c WHERE c.table_id = %1$s AND c.transaction_id = ANY (%3$L)', audited.id, moment, late);
+    -- By the values of the key, since jsonb is more expensive to compare; a former name of a column is as good as its own.
+    keys CONSTANT pg_catalog.text := (
+        SELECT string_agg(format('coalesce(%s, c.table_pk #>> ''{}'') COLLATE "C"', (
+            SELECT string_agg(format('c.table_pk ->> %L', n.name), ', ')
+            FROM (SELECT k.name UNION ALL SELECT jsonb_array_elements_text(audited.former_columns -> k.name)) n)), ', ')
+        FROM unnest(audited.key_columns) k(name));
     truncated bigint;
-    changes bigint;
-    live_key pg_catalog.text;
-    logged_key pg_catalog.text;
-    live_columns pg_catalog.text;
 BEGIN
     EXECUTE format('SELECT max(c.id) FROM public.audit_changes c WHERE %s AND c.key_hash = hashtextextended(''{}'', 0) AND c.op = ''truncate''', counted)
         INTO truncated;
     IF truncated IS NOT NULL THEN
         counted := format('%s AND c.id > %s', counted, truncated);
     END IF;
-
-    IF has_table_privilege(relation, 'SELECT') AND NOT row_security_active(relation)
-        AND audited.redacted = '{}' AND NOT coalesce(audited.rules ? 'ignore_only', true)
-        AND NOT audited.former_columns ?| audited.key_columns
-        -- On a logical subscriber, the table is another one than the log's, even where it is replicated too.
-        AND NOT public.threadline_replicated_v1()
-        AND EXISTS (SELECT FROM pg_catalog.pg_trigger t
-            WHERE t.tgrelid = relation AND t.tgname IN ('!threadline', '!threadline_insert') AND t.tgenabled IN ('O', 'A'))
-    THEN
-        EXECUTE format('SELECT count(*) FROM (%s LIMIT %s) c', changed, few + 1) INTO changes;
-        IF changes <= few THEN
-            -- A TRUNCATE since took the rows away; under another key they can't be found.
-            EXECUTE format('SELECT count(*) FROM (%s) c WHERE NOT c.table_pk ?& %L::text[]', changed, audited.key_columns) INTO changes;
-        END IF;
-    END IF;
-    IF changes = 0 THEN
-        SELECT string_agg(CASE WHEN a.attgenerated = 'v' THEN format('NULL::%s', format_type(a.atttypid, a.atttypmod)) ELSE format('t.%I', a.attname) END, ', ' ORDER BY a.attnum)
-            INTO live_columns FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped;
-        -- Keys are compared as themselves where their text says the same, otherwise as their text.
-        SELECT string_agg(CASE WHEN k.plain THEN format('t.%I', k.name) ELSE format('to_jsonb(t.%I) #>> ''{}''', k.name) END, ', ' ORDER BY k.place),
-               string_agg(CASE WHEN k.plain THEN format('(c.table_pk ->> %L)::%s', k.name, k.type) ELSE format('c.table_pk ->> %L', k.name) END, ', ' ORDER BY k.place)
-            INTO live_key, logged_key
-        FROM (
-            SELECT n.name, n.place, format_type(a.atttypid, NULL) AS type,
-                a.atttypid IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype, 'uuid'::regtype) AS plain
-            FROM unnest(audited.key_columns) WITH ORDINALITY n(name, place)
-            JOIN pg_catalog.pg_attribute a ON a.attrelid = relation AND a.attname = n.name AND NOT a.attisdropped) k;
-        RETURN format('SELECT %s FROM %s%I.%I t WHERE (%s) NOT IN (SELECT %s FROM (%s) c) UNION ALL %s',
-            live_columns, CASE (SELECT c.relkind FROM pg_catalog.pg_class c WHERE c.oid = relation) WHEN 'p' THEN '' ELSE 'ONLY ' END,
-            audited.table_schema, audited.table_name, live_key, logged_key, changed,
-            public.threadline_row_query(relation, audited, fill, asked, careful, format('SELECT l.id FROM (SELECT DISTINCT c.table_pk FROM (%s) c) k
-                CROSS JOIN LATERAL (SELECT c.id FROM public.audit_changes c WHERE %s AND c.key_hash = hashtextextended(k.table_pk::text, 0)
-                    AND c.table_pk = k.table_pk ORDER BY c.id DESC LIMIT 1) l', changed, counted)));
-    END IF;
-
-    -- The key as its columns are called today.
-    SELECT format('c.table_pk%s', string_agg(format(' - %1$L || CASE WHEN c.table_pk ? %1$L THEN jsonb_build_object(%2$L, c.table_pk -> %1$L) ELSE ''{}'' END', n.name, f.key), ''))
-        INTO logged_key
-    FROM jsonb_each(audited.former_columns) f, jsonb_array_elements_text(f.value) n(name)
-    WHERE f.key = ANY (audited.key_columns);
-    RETURN public.threadline_row_query(relation, audited, fill, asked, careful, format('SELECT max(c.id) AS id FROM public.audit_changes c WHERE %s GROUP BY %s', counted, coalesce(logged_key, 'c.table_pk')));
+    RETURN public.threadline_row_query(relation, audited, fill, asked, careful, format('SELECT max(c.id) AS id FROM public.audit_changes c WHERE %s GROUP BY %s', counted, keys));
 END $$;
 
 -- The rows of a table as of a moment, by the time of commit. A NOT NULL column that the log has no value for is NULL, or an error

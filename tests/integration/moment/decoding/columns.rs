@@ -54,7 +54,7 @@ fn columns_that_were_added_renamed_or_dropped() {
     );
 }
 
-/// What changes of these alone is not recorded, so that the table itself may be ahead of the moment.
+/// Changes of these alone are not recorded, so the table may be ahead of its log.
 #[test]
 fn columns_whose_changes_alone_are_ignored_come_from_the_log() {
     let db = TestDb::new();

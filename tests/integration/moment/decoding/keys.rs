@@ -36,7 +36,7 @@ fn key_columns_that_were_renamed() {
     );
 }
 
-/// Keys of every kind are told apart in both ways of reading.
+/// Keys of every kind are told apart.
 #[test]
 fn keys_of_several_columns_and_types() {
     let db = TestDb::new();
@@ -89,7 +89,7 @@ fn two_keys_of_one_hash_are_two_rows() {
     let moment = clock(&mut db.app());
     let both = [json!({"id": 1, "name": "a"}), json!({"id": 2, "name": "b"})];
     assert_eq!(table_at(&db, "items", moment), both);
-    // Both were changed since, so that each row before is looked for by its key. That has the hash of one of them.
+    // Both were changed since, under the hash of one of them.
     execute(&mut db.app(), "UPDATE items SET name = 'c'");
     execute(
         &mut db.superuser(),

@@ -26,8 +26,10 @@ pub trait QueryAsOf: AsQuery + Sized {
     ///
     /// Rows are decoded as history decodes them; a redacted column is its placeholder where the column needs a text, and
     /// NULL elsewhere. Where the column can't be NULL, a query that uses it needs the model that has a fill for it:
-    /// [`filled_by`](AsOfQuery::filled_by). The tables are made of the log as a whole, at a few microseconds a row, with the table's own rows
-    /// for those that were not changed since: for one row by its key, [`Model::as_of`](crate::AuditedDsl::as_of) is quicker.
+    /// [`filled_by`](AsOfQuery::filled_by). The tables are made of the log alone, each as a whole and once, at a few
+    /// microseconds a row and half of one for each of its changes, whatever the query asks of them: for one row by its key,
+    /// [`Model::as_of`](crate::AuditedDsl::as_of) is quicker. There are no indexes on them. A subselect that gives a value for each row
+    /// of the outer query, and a join by anything but an equation, take time for each pair of rows.
     ///
     /// # Errors
     ///

@@ -1,0 +1,124 @@
+//! What was written past capture is no answer: not as of earlier moments, and not to those alone who may read the table.
+
+use chrono::{DateTime, Utc};
+use threadline::prelude::*;
+use threadline::{AsOf, QueryAsOf};
+
+use super::*;
+use crate::moment::{clock, let_the_application_read_the_log};
+
+on_both_kinds!(
+    writes_past_row_triggers,
+    writes_past_statement_triggers,
+    a_table_of_the_same_name,
+);
+
+diesel::table! { posts (id) { id -> BigInt, title -> Text, } }
+
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Audited)]
+#[diesel(table_name = posts)]
+struct Post {
+    id: i64,
+    title: String,
+}
+
+const CREATE: &str = "CREATE TABLE posts (id bigint PRIMARY KEY, title text NOT NULL)";
+
+/// Two posts, and when there were just these.
+fn two_posts(db: &TestDb, level: Level) -> (DateTime<Utc>, Vec<Post>) {
+    db.create(CREATE);
+    db.capture("posts", Post::DEFINITION.level(level));
+    let_the_application_read_the_log(db);
+    execute(
+        &mut db.app(),
+        "INSERT INTO posts VALUES (1, 'first'), (2, 'second')",
+    );
+    let post = |id, title: &str| Post {
+        id,
+        title: title.to_owned(),
+    };
+    let at = clock(&mut db.app());
+    (at, vec![post(1, "first"), post(2, "second")])
+}
+
+/// The posts as of a moment: the same for each role, and in each way to ask.
+fn posts_at(db: &TestDb, at: DateTime<Utc>) -> Vec<Post> {
+    let function = format!(
+        "SELECT id, title FROM threadline_moment(NULL::posts, 'posts', '{}') ORDER BY id",
+        at.to_rfc3339()
+    );
+    let mut answers = Vec::new();
+    for mut conn in [db.auditor(), db.app(), db.owner(), db.superuser()] {
+        answers.push(
+            diesel::sql_query(&function)
+                .load::<Named>(&mut conn)
+                .map(|rows| {
+                    rows.into_iter()
+                        .map(|Named { id, title }| Post { id, title })
+                        .collect()
+                }),
+        );
+        answers.push(posts::table.order(posts::id).as_of(at).load(&mut conn));
+        answers.push(Post::all_as_of(at).order(posts::id).load(&mut conn));
+        let single = [1, 2, 3].map(|id| Post::as_of(id, at).get_result(&mut conn).unwrap());
+        answers.push(Ok(single.into_iter().filter_map(AsOf::into_row).collect()));
+    }
+    let mut answers: Vec<Vec<Post>> = answers.into_iter().map(Result::unwrap).collect();
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    answers.remove(0)
+}
+
+/// A row by its names.
+#[derive(QueryableByName)]
+struct Named {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    id: i64,
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    title: String,
+}
+
+const WRITES: &str =
+    "UPDATE posts SET title = 'slipped in' WHERE id = 1; DELETE FROM posts WHERE id = 2;
+     INSERT INTO posts VALUES (3, 'slipped in')";
+
+fn writes_past_row_triggers(db: &TestDb) {
+    writes_past_the_triggers(db, Level::Row);
+}
+
+fn writes_past_statement_triggers(db: &TestDb) {
+    writes_past_the_triggers(db, Level::Statement);
+}
+
+fn writes_past_the_triggers(db: &TestDb, level: Level) {
+    let (at, then) = two_posts(db, level);
+    execute(
+        &mut db.superuser(),
+        &format!("SET session_replication_role = replica; {WRITES}"),
+    );
+    assert_eq!(posts_at(db, at), then, "in replica mode");
+    execute(
+        &mut db.superuser(),
+        "SET session_replication_role = replica; TRUNCATE posts; INSERT INTO posts VALUES (1, 'first'), (2, 'second')",
+    );
+    execute(
+        &mut db.owner(),
+        &format!(
+            "ALTER TABLE posts DISABLE TRIGGER USER; {WRITES}; ALTER TABLE posts ENABLE TRIGGER USER"
+        ),
+    );
+    assert_eq!(posts_at(db, at), then, "by disabled triggers");
+    // Later it is the log's answer too, whoever may read the table.
+    assert_eq!(posts_at(db, clock(&mut db.app())), then);
+}
+
+fn a_table_of_the_same_name(db: &TestDb) {
+    let (at, then) = two_posts(db, Level::Row);
+    execute(&mut db.owner(), "DROP TABLE posts");
+    db.create(CREATE);
+    execute(
+        &mut db.app(),
+        "INSERT INTO posts VALUES (1, 'another'), (3, 'another')",
+    );
+    assert_eq!(posts_at(db, at), then);
+}
