@@ -28,8 +28,9 @@ pub trait QueryAsOf: AsQuery + Sized {
     /// NULL elsewhere. Where the column can't be NULL, a query that uses it needs the model that has a fill for it:
     /// [`filled_by`](AsOfQuery::filled_by). The tables are made of the log alone, each as a whole and once, at a few
     /// microseconds a row and half of one for each of its changes, whatever the query asks of them: for one row by its key,
-    /// [`Model::as_of`](crate::AuditedDsl::as_of) is quicker. There are no indexes on them. A subselect that gives a value for each row
-    /// of the outer query, and a join by anything but an equation, take time for each pair of rows.
+    /// [`Model::as_of`](crate::AuditedDsl::as_of) is quicker. There are no indexes on them, so these take time for each pair
+    /// of rows: a subselect that gives a value for each row of the outer query, a join by anything but an equation, and the
+    /// search for the first rows of a join (`first()` or `limit` without an order, `exists` of a join) where hardly any qualify.
     ///
     /// # Errors
     ///

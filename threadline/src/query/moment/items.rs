@@ -11,6 +11,9 @@
 //! - The source without rows is sorted, which looks expensive and is never done. So reading the table twice looks more expensive than
 //!   reading it once and keeping a hash of it.
 //!
+//! A query that is to end after its first rows (LIMIT without ORDER BY, EXISTS of a join) may still be planned as a loop: the planner
+//! expects to find them at once, and is right unless hardly any row qualifies.
+//!
 //! All of it holds only while the function says that it gives few rows (`ROWS 50`): the planner doesn't tell apart what
 //! differs by less than one in a hundred of all that a query costs.
 
