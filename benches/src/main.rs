@@ -12,6 +12,7 @@ mod pages;
 mod profile;
 mod read;
 mod server;
+mod shapes;
 mod size;
 mod transactions;
 mod variant;
@@ -63,12 +64,13 @@ const QUICK: Scale = Scale {
 type Part = fn(&mut Server, &Scale) -> Result<()>;
 
 /// What can be asked for by name.
-const PARTS: [(&str, Part); 5] = [
+const PARTS: [(&str, Part); 6] = [
     ("write", write::run),
     ("transactions", transactions::run),
     ("size", size::run),
     ("memory", memory::run),
     ("read", read::run),
+    ("moment", moment::run),
 ];
 
 const USAGE: &str = "usage: threadline-benches [--quick] [PART]... | profile [OPERATION]...";

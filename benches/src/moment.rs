@@ -13,8 +13,7 @@ use crate::figures::{Spread, Target, ratio, reached};
 use crate::markdown::{Table, paragraph, progress};
 use crate::model::User;
 use crate::server::Server;
-use crate::variant;
-use crate::{Result, Scale};
+use crate::{Result, Scale, shapes, variant};
 
 const TARGET: Option<Target> = Target::new(3.0, 1.5);
 
@@ -28,7 +27,7 @@ const DECODE: &str = "SELECT (d.r).* FROM (
     SELECT jsonb_populate_record(NULL::users, c.data_after) AS r FROM audit_changes c
     WHERE c.id > (SELECT max(id) FROM audit_changes) - 20000 OFFSET 0) d";
 
-fn clock(conn: &mut PgConnection) -> Result<DateTime<Utc>> {
+pub(crate) fn clock(conn: &mut PgConnection) -> Result<DateTime<Utc>> {
     Ok(diesel::select(sql::<Timestamptz>("clock_timestamp()")).get_result(conn)?)
 }
 
@@ -96,7 +95,8 @@ pub(crate) fn run(server: &mut Server, scale: &Scale) -> Result<()> {
     }
     drop(conn);
     server.discard("moment")?;
-    Ok(table.print()?)
+    table.print()?;
+    shapes::run(server, scale)
 }
 
 /// The milliseconds of every round, for the baseline and for the query.

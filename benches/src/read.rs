@@ -12,7 +12,7 @@ use crate::markdown::{Table, paragraph, progress};
 use crate::model::User;
 use crate::pages;
 use crate::server::Server;
-use crate::{Result, Scale, moment};
+use crate::{Result, Scale};
 
 const TARGET: Option<Target> = Target::new(1.5, 1.1);
 
@@ -119,8 +119,7 @@ pub(crate) fn run(server: &mut Server, scale: &Scale) -> Result<()> {
     pages::run(&mut logs[1], scale)?;
     drop(logs);
     server.discard("read_short")?;
-    server.discard("read_long")?;
-    moment::run(server, scale)
+    server.discard("read_long")
 }
 
 /// The median of every round in microseconds, for each log.
