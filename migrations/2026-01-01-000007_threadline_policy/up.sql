@@ -178,6 +178,8 @@ AS $$
 DECLARE
     catalog pg_catalog.record;
     attached integer;
+    was_captured boolean;
+    captured_at pg_catalog.timestamptz;
     registered public.audit_tables;
     keys pg_catalog.text[];
     known pg_catalog.text[];
@@ -216,6 +218,8 @@ BEGIN
     SELECT substr(p.proname, length('threadline_capture_') + 1)::integer INTO attached
     FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
     WHERE t.tgrelid = relation AND t.tgname LIKE '!threadline%' AND p.pronamespace = 'public'::regnamespace LIMIT 1;
+    was_captured := EXISTS (
+        SELECT FROM public.threadline_attached_v1(relation) a WHERE a.held_by = relation AND a.name IN ('!threadline', '!threadline_insert'));
     changes_triggers := EXISTS (
         SELECT t.held_by, t.name FROM public.threadline_triggers_v1(relation, rules) t
         EXCEPT SELECT a.held_by, a.name FROM public.threadline_attached_v1(relation) a);
@@ -312,17 +316,20 @@ $function$, function_name,
     END IF;
 
     EXECUTE format('SELECT EXISTS (SELECT FROM %s)', relation) INTO populated;
+    captured_at := clock_timestamp();
     UPDATE public.audit_tables t SET
         table_schema = catalog.schema,
         table_name = catalog.name,
         former_names = CASE WHEN t.table_name = catalog.name THEN t.former_names ELSE t.table_name || t.former_names END,
         key_columns = keys,
-        -- Captured again after a pause: what happened in between is not known.
+        -- Captured again after a pause, or where the trigger is gone, with the table perhaps: what happened since is not known.
         gaps = CASE WHEN t.installed_at IS NULL AND cardinality(t.gaps) > 0
-               THEN t.gaps[:cardinality(t.gaps) - 1] || tstzrange(lower(t.gaps[cardinality(t.gaps)]), clock_timestamp())
+               THEN t.gaps[:cardinality(t.gaps) - 1] || tstzrange(lower(t.gaps[cardinality(t.gaps)]), captured_at)
+               WHEN t.installed_at IS NOT NULL AND NOT was_captured
+               THEN t.gaps || tstzrange(coalesce((SELECT max(c.captured_at) FROM public.audit_changes c WHERE c.table_id = t.id), t.installed_at), captured_at, '()')
                ELSE t.gaps END,
-        installed_at = coalesce(t.installed_at, clock_timestamp()),
-        horizon = CASE WHEN t.installed_at IS NULL THEN CASE WHEN populated THEN NULL ELSE clock_timestamp() END ELSE t.horizon END,
+        installed_at = coalesce(t.installed_at, captured_at),
+        horizon = CASE WHEN t.installed_at IS NOT NULL AND was_captured THEN t.horizon WHEN NOT populated THEN captured_at END,
         fingerprint = threadline_capture_v1.fingerprint,
         function_version = 1,
         rules = bound,

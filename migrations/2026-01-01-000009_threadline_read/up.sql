@@ -166,6 +166,33 @@ AS $$
     ELSE change.data_after END
 $$;
 
+-- Whether a subscription feeds the log, or a partition of it, so that the publisher's transactions are what it holds.
+CREATE OR REPLACE FUNCTION public.threadline_replicated_v1() RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM pg_catalog.pg_subscription_rel s
+        WHERE coalesce(pg_partition_root(s.srrelid), s.srrelid)
+            IN ('public.audit_transactions'::regclass, 'public.audit_changes'::regclass, 'public.audit_commits'::regclass));
+END $$;
+
+-- When changes of a table were not captured, as far as is known. Where its trigger is missing or disabled, nothing is certain
+-- since its last change: it may be another table, of the same name. On a logical subscriber the triggers are the publisher's.
+CREATE OR REPLACE FUNCTION public.threadline_gaps_v1(relation regclass, audited public.audit_tables) RETURNS tstzrange[]
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    IF audited.installed_at IS NULL OR public.threadline_replicated_v1() OR EXISTS (
+        SELECT FROM pg_catalog.pg_trigger t
+        WHERE t.tgrelid = relation AND t.tgname IN ('!threadline', '!threadline_insert') AND t.tgenabled IN ('O', 'A'))
+    THEN
+        RETURN audited.gaps;
+    END IF;
+    RETURN audited.gaps || tstzrange(coalesce((
+        SELECT max(c.captured_at) FROM public.audit_changes c WHERE c.table_id = audited.id), audited.installed_at), NULL, '()');
+END $$;
+
 -- One row at a moment, by the time of writing:
 --   found            the row, and the change it comes from
 --   deleted          by which change
@@ -177,11 +204,13 @@ LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     audited public.audit_tables;
+    gaps pg_catalog.tstzrange[];
     keys pg_catalog.jsonb[];
     next_op pg_catalog.text;
     next_at pg_catalog.timestamptz;
 BEGIN
     SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
+    gaps := public.threadline_gaps_v1(relation, audited);
     keys := public.threadline_keys(audited.id, public.threadline_key(relation, key));
     -- The newest of the row's history by then. It may be far behind later ones, which the index has the times of, and none of
     -- them has to be looked at; it is not looked for by time, since a clock may have been set back.
@@ -194,7 +223,7 @@ BEGIN
         WHERE c.table_pk = k AND (c.op <> 'truncate' OR public.threadline_was_there_v1(audited.id, keys, c.id))
         ORDER BY e.id DESC LIMIT 1) c
     ORDER BY c.id DESC LIMIT 1;
-    IF EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(coalesce(change.captured_at, moment), moment, '[]')) THEN
+    IF EXISTS (SELECT FROM unnest(gaps) g WHERE g && tstzrange(coalesce(change.captured_at, moment), moment, '[]')) THEN
         change := NULL;
         outcome := 'unknown';
     ELSIF change.id IS NOT NULL THEN
@@ -204,7 +233,7 @@ BEGIN
         WHERE h.captured_at > moment ORDER BY h.id LIMIT 1;
         outcome := CASE
             WHEN next_op = 'insert' AND moment >= audited.installed_at
-                AND NOT EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(moment, next_at)) THEN 'not_yet_created'
+                AND NOT EXISTS (SELECT FROM unnest(gaps) g WHERE g && tstzrange(moment, next_at)) THEN 'not_yet_created'
             WHEN next_op IS NULL AND moment >= audited.horizon THEN 'not_yet_created'
             ELSE 'unknown' END;
     END IF;

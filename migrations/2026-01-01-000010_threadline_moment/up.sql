@@ -53,7 +53,7 @@ BEGIN
         RAISE EXCEPTION E'threadline: table % is known as a whole since %, not at %\nAsk for a later moment, or for single rows: Model::as_of.', relation, audited.horizon, moment
             USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
-    SELECT g INTO gap FROM unnest(audited.gaps) g WHERE g && tstzrange(audited.horizon, moment, '[]') LIMIT 1;
+    SELECT g INTO gap FROM unnest(public.threadline_gaps_v1(relation, audited)) g WHERE g && tstzrange(audited.horizon, moment, '[]') LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION E'threadline: table % was not captured during %\nAsk for an earlier moment, or for single rows: Model::as_of.', relation, gap
             USING ERRCODE = 'object_not_in_prerequisite_state';
@@ -109,17 +109,6 @@ BEGIN
         row_type, format('%I.%I', audited.table_schema, audited.table_name), recipe, asked, public.threadline_images(recipe, lines));
 END $$;
 
--- Whether a subscription feeds the log, or a partition of it, so that the publisher's transactions are what it holds.
-CREATE OR REPLACE FUNCTION public.threadline_replicated_v1() RETURNS boolean
-LANGUAGE plpgsql STABLE
-AS $$
-BEGIN
-    RETURN EXISTS (
-        SELECT FROM pg_catalog.pg_subscription_rel s
-        WHERE coalesce(pg_partition_root(s.srrelid), s.srrelid)
-            IN ('public.audit_transactions'::regclass, 'public.audit_changes'::regclass, 'public.audit_commits'::regclass));
-END $$;
-
 -- The query that threadline_moment runs: for each key the newest change that counts, and its row if it has one. The table itself
 -- is never read, so that whoever may ask gets the same answer, whatever was written to it without capture.
 CREATE OR REPLACE FUNCTION public.threadline_moment_query(relation regclass, moment timestamptz, fill jsonb DEFAULT '{}', asked text[] DEFAULT '{}', careful boolean DEFAULT false) RETURNS text
@@ -137,8 +126,14 @@ DECLARE
             SELECT string_agg(format('c.table_pk ->> %L', n.name), ', ')
             FROM (SELECT k.name UNION ALL SELECT jsonb_array_elements_text(audited.former_columns -> k.name)) n)), ', ')
         FROM unnest(audited.key_columns) k(name));
+    since pg_catalog.timestamptz;
     truncated bigint;
 BEGIN
+    -- The table was captured again when it was empty: what was recorded before is not of its rows.
+    SELECT max(upper(g)) INTO since FROM unnest(audited.gaps) g WHERE upper(g) <= audited.horizon;
+    IF since IS NOT NULL THEN
+        counted := format('%s AND c.captured_at > %L', counted, since);
+    END IF;
     EXECUTE format('SELECT max(c.id) FROM public.audit_changes c WHERE %s AND c.key_hash = hashtextextended(''{}'', 0) AND c.op = ''truncate''', counted)
         INTO truncated;
     IF truncated IS NOT NULL THEN

@@ -190,6 +190,13 @@ fn alone(db: &TestDb) {
                 execute(&mut db.app(), &sql);
                 assert_reads_as_the_table(db);
             }
+            // The values that were there before, of the UPDATE and of both deletes.
+            let before = rows(
+                &mut db.auditor(),
+                "SELECT changed_from -> 'doc' ->> '$threadline' AS mark FROM audit_changes c JOIN audit_tables t ON t.id = c.table_id
+                 WHERE t.table_name = 'docs' AND changed_from -> 'doc' <> '1' ORDER BY c.id DESC LIMIT 3",
+            );
+            assert_eq!(before, vec![json!({"mark": "value"}); 3]);
         }
     }
 }

@@ -11,6 +11,7 @@ on_both_kinds!(
     writes_past_row_triggers,
     writes_past_statement_triggers,
     a_table_of_the_same_name,
+    capture_that_is_gone,
 );
 
 diesel::table! { posts (id) { id -> BigInt, title -> Text, } }
@@ -114,6 +115,7 @@ fn writes_past_the_triggers(db: &TestDb, level: Level) {
 
 fn a_table_of_the_same_name(db: &TestDb) {
     let (at, then) = two_posts(db, Level::Row);
+    execute(&mut db.app(), "DELETE FROM posts WHERE id = 2");
     execute(&mut db.owner(), "DROP TABLE posts");
     db.create(CREATE);
     execute(
@@ -121,4 +123,66 @@ fn a_table_of_the_same_name(db: &TestDb) {
         "INSERT INTO posts VALUES (1, 'another'), (3, 'another')",
     );
     assert_eq!(posts_at(db, at), then);
+    // Since the last change that was captured, nothing is certain.
+    assert_unknown(db, clock(&mut db.app()), "was not captured during");
+
+    execute(&mut db.owner(), "TRUNCATE posts");
+    db.capture("posts", Post::DEFINITION);
+    assert_refused(db, at, "is known as a whole since");
+    execute(&mut db.app(), "INSERT INTO posts VALUES (3, 'third')");
+    let third = Post {
+        id: 3,
+        title: "third".to_owned(),
+    };
+    let now = clock(&mut db.app());
+    let all: Vec<Post> = posts::table.as_of(now).load(&mut db.auditor()).unwrap();
+    assert_eq!(all, [third]);
+    let first = Post::as_of(1, now).get_result(&mut db.auditor()).unwrap();
+    assert_eq!(first, AsOf::Unknown);
+}
+
+/// Capture is off without a word, and on again.
+fn capture_that_is_gone(db: &TestDb) {
+    let (at, then) = two_posts(db, Level::Row);
+    execute(&mut db.app(), "INSERT INTO posts VALUES (3, 'third')");
+    for gone in [
+        "ALTER TABLE posts DISABLE TRIGGER USER",
+        "ALTER TABLE posts ENABLE REPLICA TRIGGER \"!threadline\"",
+        "DROP TRIGGER \"!threadline\" ON posts",
+    ] {
+        execute(&mut db.owner(), gone);
+        execute(&mut db.app(), "UPDATE posts SET title = 'unseen'");
+        assert_unknown(db, clock(&mut db.app()), "was not captured during");
+        assert_eq!(posts_at(db, at), then, "{gone}");
+    }
+    db.capture("posts", Post::DEFINITION);
+    assert_unknown(db, clock(&mut db.app()), "is not known as a whole");
+    execute(
+        &mut db.app(),
+        "UPDATE posts SET title = 'seen' WHERE id = 1",
+    );
+    let now = clock(&mut db.app());
+    let [first, second] =
+        [1, 2].map(|id| Post::as_of(id, now).get_result(&mut db.auditor()).unwrap());
+    assert_eq!(first.into_row().unwrap().title, "seen");
+    assert_eq!(second, AsOf::Unknown);
+}
+
+/// The table as of the moment is refused to everybody.
+fn assert_refused(db: &TestDb, at: DateTime<Utc>, says: &str) {
+    for mut conn in [db.auditor(), db.app(), db.owner(), db.superuser()] {
+        let refused = posts::table.as_of(at).load::<Post>(&mut conn).unwrap_err();
+        assert!(refused.to_string().contains(says), "{refused}");
+    }
+}
+
+/// And so is each row: it is unknown.
+fn assert_unknown(db: &TestDb, at: DateTime<Utc>, says: &str) {
+    assert_refused(db, at, says);
+    for mut conn in [db.auditor(), db.app(), db.owner(), db.superuser()] {
+        for id in [1, 2, 4] {
+            let row = Post::as_of(id, at).get_result(&mut conn).unwrap();
+            assert_eq!(row, AsOf::Unknown, "{id} {says}");
+        }
+    }
 }

@@ -1516,6 +1516,8 @@ AS $$
 DECLARE
     catalog pg_catalog.record;
     attached integer;
+    was_captured boolean;
+    captured_at pg_catalog.timestamptz;
     registered public.audit_tables;
     keys pg_catalog.text[];
     known pg_catalog.text[];
@@ -1554,6 +1556,8 @@ BEGIN
     SELECT substr(p.proname, length('threadline_capture_') + 1)::integer INTO attached
     FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
     WHERE t.tgrelid = relation AND t.tgname LIKE '!threadline%' AND p.pronamespace = 'public'::regnamespace LIMIT 1;
+    was_captured := EXISTS (
+        SELECT FROM public.threadline_attached_v1(relation) a WHERE a.held_by = relation AND a.name IN ('!threadline', '!threadline_insert'));
     changes_triggers := EXISTS (
         SELECT t.held_by, t.name FROM public.threadline_triggers_v1(relation, rules) t
         EXCEPT SELECT a.held_by, a.name FROM public.threadline_attached_v1(relation) a);
@@ -1650,17 +1654,20 @@ $function$, function_name,
     END IF;
 
     EXECUTE format('SELECT EXISTS (SELECT FROM %s)', relation) INTO populated;
+    captured_at := clock_timestamp();
     UPDATE public.audit_tables t SET
         table_schema = catalog.schema,
         table_name = catalog.name,
         former_names = CASE WHEN t.table_name = catalog.name THEN t.former_names ELSE t.table_name || t.former_names END,
         key_columns = keys,
-        -- Captured again after a pause: what happened in between is not known.
+        -- Captured again after a pause, or where the trigger is gone, with the table perhaps: what happened since is not known.
         gaps = CASE WHEN t.installed_at IS NULL AND cardinality(t.gaps) > 0
-               THEN t.gaps[:cardinality(t.gaps) - 1] || tstzrange(lower(t.gaps[cardinality(t.gaps)]), clock_timestamp())
+               THEN t.gaps[:cardinality(t.gaps) - 1] || tstzrange(lower(t.gaps[cardinality(t.gaps)]), captured_at)
+               WHEN t.installed_at IS NOT NULL AND NOT was_captured
+               THEN t.gaps || tstzrange(coalesce((SELECT max(c.captured_at) FROM public.audit_changes c WHERE c.table_id = t.id), t.installed_at), captured_at, '()')
                ELSE t.gaps END,
-        installed_at = coalesce(t.installed_at, clock_timestamp()),
-        horizon = CASE WHEN t.installed_at IS NULL THEN CASE WHEN populated THEN NULL ELSE clock_timestamp() END ELSE t.horizon END,
+        installed_at = coalesce(t.installed_at, captured_at),
+        horizon = CASE WHEN t.installed_at IS NOT NULL AND was_captured THEN t.horizon WHEN NOT populated THEN captured_at END,
         fingerprint = threadline_capture_v1.fingerprint,
         function_version = 1,
         rules = bound,
@@ -2221,6 +2228,33 @@ AS $$
     ELSE change.data_after END
 $$;
 
+-- Whether a subscription feeds the log, or a partition of it, so that the publisher's transactions are what it holds.
+CREATE OR REPLACE FUNCTION public.threadline_replicated_v1() RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM pg_catalog.pg_subscription_rel s
+        WHERE coalesce(pg_partition_root(s.srrelid), s.srrelid)
+            IN ('public.audit_transactions'::regclass, 'public.audit_changes'::regclass, 'public.audit_commits'::regclass));
+END $$;
+
+-- When changes of a table were not captured, as far as is known. Where its trigger is missing or disabled, nothing is certain
+-- since its last change: it may be another table, of the same name. On a logical subscriber the triggers are the publisher's.
+CREATE OR REPLACE FUNCTION public.threadline_gaps_v1(relation regclass, audited public.audit_tables) RETURNS tstzrange[]
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    IF audited.installed_at IS NULL OR public.threadline_replicated_v1() OR EXISTS (
+        SELECT FROM pg_catalog.pg_trigger t
+        WHERE t.tgrelid = relation AND t.tgname IN ('!threadline', '!threadline_insert') AND t.tgenabled IN ('O', 'A'))
+    THEN
+        RETURN audited.gaps;
+    END IF;
+    RETURN audited.gaps || tstzrange(coalesce((
+        SELECT max(c.captured_at) FROM public.audit_changes c WHERE c.table_id = audited.id), audited.installed_at), NULL, '()');
+END $$;
+
 -- One row at a moment, by the time of writing:
 --   found            the row, and the change it comes from
 --   deleted          by which change
@@ -2232,11 +2266,13 @@ LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     audited public.audit_tables;
+    gaps pg_catalog.tstzrange[];
     keys pg_catalog.jsonb[];
     next_op pg_catalog.text;
     next_at pg_catalog.timestamptz;
 BEGIN
     SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
+    gaps := public.threadline_gaps_v1(relation, audited);
     keys := public.threadline_keys(audited.id, public.threadline_key(relation, key));
     -- The newest of the row's history by then. It may be far behind later ones, which the index has the times of, and none of
     -- them has to be looked at; it is not looked for by time, since a clock may have been set back.
@@ -2249,7 +2285,7 @@ BEGIN
         WHERE c.table_pk = k AND (c.op <> 'truncate' OR public.threadline_was_there_v1(audited.id, keys, c.id))
         ORDER BY e.id DESC LIMIT 1) c
     ORDER BY c.id DESC LIMIT 1;
-    IF EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(coalesce(change.captured_at, moment), moment, '[]')) THEN
+    IF EXISTS (SELECT FROM unnest(gaps) g WHERE g && tstzrange(coalesce(change.captured_at, moment), moment, '[]')) THEN
         change := NULL;
         outcome := 'unknown';
     ELSIF change.id IS NOT NULL THEN
@@ -2259,7 +2295,7 @@ BEGIN
         WHERE h.captured_at > moment ORDER BY h.id LIMIT 1;
         outcome := CASE
             WHEN next_op = 'insert' AND moment >= audited.installed_at
-                AND NOT EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(moment, next_at)) THEN 'not_yet_created'
+                AND NOT EXISTS (SELECT FROM unnest(gaps) g WHERE g && tstzrange(moment, next_at)) THEN 'not_yet_created'
             WHEN next_op IS NULL AND moment >= audited.horizon THEN 'not_yet_created'
             ELSE 'unknown' END;
     END IF;
@@ -2458,7 +2494,7 @@ BEGIN
         RAISE EXCEPTION E'threadline: table % is known as a whole since %, not at %\nAsk for a later moment, or for single rows: Model::as_of.', relation, audited.horizon, moment
             USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
-    SELECT g INTO gap FROM unnest(audited.gaps) g WHERE g && tstzrange(audited.horizon, moment, '[]') LIMIT 1;
+    SELECT g INTO gap FROM unnest(public.threadline_gaps_v1(relation, audited)) g WHERE g && tstzrange(audited.horizon, moment, '[]') LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION E'threadline: table % was not captured during %\nAsk for an earlier moment, or for single rows: Model::as_of.', relation, gap
             USING ERRCODE = 'object_not_in_prerequisite_state';
@@ -2514,17 +2550,6 @@ BEGIN
         row_type, format('%I.%I', audited.table_schema, audited.table_name), recipe, asked, public.threadline_images(recipe, lines));
 END $$;
 
--- Whether a subscription feeds the log, or a partition of it, so that the publisher's transactions are what it holds.
-CREATE OR REPLACE FUNCTION public.threadline_replicated_v1() RETURNS boolean
-LANGUAGE plpgsql STABLE
-AS $$
-BEGIN
-    RETURN EXISTS (
-        SELECT FROM pg_catalog.pg_subscription_rel s
-        WHERE coalesce(pg_partition_root(s.srrelid), s.srrelid)
-            IN ('public.audit_transactions'::regclass, 'public.audit_changes'::regclass, 'public.audit_commits'::regclass));
-END $$;
-
 -- The query that threadline_moment runs: for each key the newest change that counts, and its row if it has one. The table itself
 -- is never read, so that whoever may ask gets the same answer, whatever was written to it without capture.
 CREATE OR REPLACE FUNCTION public.threadline_moment_query(relation regclass, moment timestamptz, fill jsonb DEFAULT '{}', asked text[] DEFAULT '{}', careful boolean DEFAULT false) RETURNS text
@@ -2542,8 +2567,14 @@ DECLARE
             SELECT string_agg(format('c.table_pk ->> %L', n.name), ', ')
             FROM (SELECT k.name UNION ALL SELECT jsonb_array_elements_text(audited.former_columns -> k.name)) n)), ', ')
         FROM unnest(audited.key_columns) k(name));
+    since pg_catalog.timestamptz;
     truncated bigint;
 BEGIN
+    -- The table was captured again when it was empty: what was recorded before is not of its rows.
+    SELECT max(upper(g)) INTO since FROM unnest(audited.gaps) g WHERE upper(g) <= audited.horizon;
+    IF since IS NOT NULL THEN
+        counted := format('%s AND c.captured_at > %L', counted, since);
+    END IF;
     EXECUTE format('SELECT max(c.id) FROM public.audit_changes c WHERE %s AND c.key_hash = hashtextextended(''{}'', 0) AND c.op = ''truncate''', counted)
         INTO truncated;
     IF truncated IS NOT NULL THEN
@@ -3002,7 +3033,7 @@ END $$;
 CREATE OR REPLACE FUNCTION public.threadline_never_v1(relation regclass, moment timestamptz) RETURNS text
 LANGUAGE sql STABLE
 AS $$
-    SELECT CASE WHEN moment >= t.horizon AND NOT moment <@ ANY (t.gaps) THEN 'not_yet_created' ELSE 'unknown' END
+    SELECT CASE WHEN moment >= t.horizon AND NOT moment <@ ANY (public.threadline_gaps_v1(relation, t)) THEN 'not_yet_created' ELSE 'unknown' END
     FROM public.audit_tables t WHERE t.id = public.threadline_table(relation)
 $$;
 
