@@ -180,7 +180,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT array_remove(ARRAY[
         CASE WHEN NOT p.prosecdef AND p.prorettype <> 'trigger'::regtype AND (p.provolatile <> 'v'
-            OR p.proname = ANY ('{threadline_live,threadline_revert}')) THEN 'threadline_reader' END,
+            OR p.proname = ANY ('{threadline_live,threadline_revert,threadline_run_v1,threadline_undone_v1}')) THEN 'threadline_reader' END,
         CASE WHEN p.proname = ANY ('{threadline_record_action_v1,threadline_transaction_v1,threadline_transaction_id_v1}') THEN 'threadline_recorder' END], NULL)
     FROM pg_proc p WHERE p.oid = routine
 $$;

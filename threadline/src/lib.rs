@@ -104,7 +104,7 @@ pub use record::{
 };
 pub use revert::{
     Conflict, ConflictKind, Decision, DecisionError, REVERT_ACTION, RevertError, RevertPlan,
-    RevertSubject, Reverted, Step, StepKind, revert_transaction_plan,
+    RevertSubject, Reverted, Statement, Step, StepKind, revert_transaction_plan,
 };
 #[cfg(feature = "derive")]
 pub use threadline_derive::Audited;

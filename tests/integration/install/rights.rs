@@ -184,7 +184,12 @@ fn functions_are_granted_to_roles_and_to_nobody_else() {
         // A reader writes nothing, and runs nothing with more rights than its own.
         let condition = "(prosecdef OR provolatile = 'v' OR prorettype = 'trigger'::regtype)";
         let reader = value(&mut superuser, &callable("threadline_reader", condition));
-        let expected = json!(["threadline_live", "threadline_revert"]);
+        let expected = json!([
+            "threadline_live",
+            "threadline_revert",
+            "threadline_run_v1",
+            "threadline_undone_v1"
+        ]);
         assert_eq!(reader, expected);
     }
 }

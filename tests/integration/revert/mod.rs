@@ -8,6 +8,7 @@ mod redacted;
 mod scoped;
 mod sessions;
 mod sources;
+mod work;
 
 use diesel::prelude::*;
 use threadline::{

@@ -214,3 +214,93 @@ fn values_that_were_captured_out_of_order() {
     execute(&mut db.app(), "INSERT INTO items VALUES (1, 1), (2, 2)");
     reverted(&db, &["items"], "UPDATE items SET n = 10");
 }
+
+/// A row came and another one with the same email went, and an unrelated row went last: what came is undone first all the same.
+/// Once somebody else has the email, there is nothing to be done.
+fn passes_back_or_is_taken(create: &str, rows: &str, work_sql: &str, taker: &str) {
+    let db = captured(create, &["users"]);
+    execute(&mut db.app(), rows);
+    reverted(&db, &["users"], work_sql);
+    let transaction = work(&db, "DELETE FROM users WHERE id = 1");
+    execute(&mut db.app(), taker);
+    let plan = plan(&db, transaction);
+    let [conflict] = plan.conflicts() else {
+        panic!("{:?}", plan.conflicts())
+    };
+    let ConflictKind::KeyTaken { constraint, holder } = &conflict.kind else {
+        panic!("{conflict}")
+    };
+    assert_eq!(constraint.as_deref(), Some("only_one"));
+    assert_eq!(holder["id"].as_json(), r#""9""#);
+}
+
+const PASSED_ON: &str = "BEGIN; DELETE FROM users WHERE id = 1; INSERT INTO users VALUES (3, 'a'); DELETE FROM users WHERE id = 2; COMMIT";
+
+#[test]
+fn a_key_that_only_some_rows_have() {
+    passes_back_or_is_taken(
+        "CREATE TABLE users (id int PRIMARY KEY, email text, gone bool NOT NULL DEFAULT false);
+         CREATE UNIQUE INDEX only_one ON users (email) WHERE NOT gone",
+        "INSERT INTO users VALUES (1, 'a', false), (2, 'b', false), (4, 'a', true)",
+        PASSED_ON,
+        "INSERT INTO users VALUES (9, 'a')",
+    );
+}
+
+#[test]
+fn a_key_that_an_expression_makes() {
+    passes_back_or_is_taken(
+        "CREATE TABLE users (id int PRIMARY KEY, email text); CREATE UNIQUE INDEX only_one ON users (lower(email))",
+        "INSERT INTO users VALUES (1, 'A'), (2, 'b')",
+        PASSED_ON,
+        "INSERT INTO users VALUES (9, 'a')",
+    );
+}
+
+/// An index of the key's own column, whose values others may have.
+#[test]
+fn a_key_that_an_expression_makes_of_the_primary_one() {
+    let db = captured(
+        "CREATE TABLE users (id text PRIMARY KEY); CREATE UNIQUE INDEX only_one ON users (lower(id))",
+        &["users"],
+    );
+    execute(&mut db.app(), "INSERT INTO users VALUES ('a'), ('b')");
+    let transaction = work(&db, "DELETE FROM users WHERE id = 'a'");
+    execute(&mut db.app(), "INSERT INTO users VALUES ('A')");
+    let plan = plan(&db, transaction);
+    assert!(
+        matches!(plan.conflicts()[0].kind, ConflictKind::KeyTaken { .. }),
+        "{:?}",
+        plan.conflicts()
+    );
+}
+
+#[test]
+fn what_an_exclusion_constraint_excludes() {
+    passes_back_or_is_taken(
+        "CREATE TABLE users (id int PRIMARY KEY, stay int4range, CONSTRAINT only_one EXCLUDE USING gist (stay WITH &&))",
+        "INSERT INTO users VALUES (1, '[1,5]'), (2, '[6,8]')",
+        "BEGIN; DELETE FROM users WHERE id = 1; INSERT INTO users VALUES (3, '[3,4]'); DELETE FROM users WHERE id = 2; COMMIT",
+        "INSERT INTO users VALUES (9, '[5,5]')",
+    );
+}
+
+/// Each row takes the place of the one before it: they are put back one after the other, last first.
+#[test]
+fn places_that_moved_up_move_back() {
+    let db = captured(
+        "CREATE TABLE users (id int PRIMARY KEY, place int UNIQUE)",
+        &["users"],
+    );
+    execute(
+        &mut db.app(),
+        "INSERT INTO users SELECT n, n FROM generate_series(1, 20) n",
+    );
+    let moved = (1..=20).map(|id| format!("UPDATE users SET place = place - 1 WHERE id = {id};"));
+    let plan = reverted(
+        &db,
+        &["users"],
+        &format!("BEGIN; {} COMMIT", moved.collect::<String>()),
+    );
+    assert_eq!(plan.statements().count(), 20);
+}

@@ -94,6 +94,27 @@ fn hidden_rows_are_an_error() {
     );
 }
 
+/// Nothing else than the row itself is looked at.
+#[test]
+fn hidden_rows_of_a_table_without_other_keys_are_an_error() {
+    let db = TestDb::new();
+    db.create("CREATE TABLE items (id int PRIMARY KEY, n int)");
+    db.capture("items", threadline::Definition::new("Model", &["id"]));
+    let transaction = work(&db, "INSERT INTO items VALUES (0, 1)");
+    execute(
+        &mut db.owner(),
+        "ALTER TABLE items ENABLE ROW LEVEL SECURITY; CREATE POLICY part ON items USING (id > 1)",
+    );
+    let refused = revert_transaction_plan(transaction)
+        .unscoped()
+        .get_result(&mut db.reverter())
+        .unwrap_err();
+    assert!(
+        refused.to_string().contains("row-level security"),
+        "{refused}"
+    );
+}
+
 /// Values are read and written alike in any session.
 #[test]
 fn settings_of_the_session_change_nothing() {

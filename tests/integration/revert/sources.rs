@@ -290,6 +290,20 @@ fn a_document_that_was_kept_as_text() {
     assert_eq!(plan.steps().len(), 2);
 }
 
+/// Such a row is no `jsonb` as a whole.
+#[test]
+fn a_live_document_that_is_no_jsonb() {
+    let db = TestDb::new();
+    db.create("CREATE TABLE items (id int PRIMARY KEY, name json, n int)");
+    db.capture("items", plain().store_changed_from());
+    let sql = r#"INSERT INTO items VALUES (1, '{"a": "\u0000"}', 1)"#;
+    let transaction = work(&db, sql);
+    let plan = plan(&db, transaction);
+    assert_eq!(plan.conflicts(), []);
+    plan.apply(&mut db.reverter(), &context()).unwrap();
+    assert_eq!(live(&db), [] as [serde_json::Value; 0]);
+}
+
 #[test]
 fn a_partitioned_table() {
     let db = TestDb::new();

@@ -3,12 +3,12 @@
 use std::future::Future;
 
 use diesel::pg::Pg;
-use diesel::sql_query;
 use diesel_async::{AsyncConnection, RunQueryDsl};
 
-use super::apply::{Reverted, wrote_one};
+use super::apply::Reverted;
 use super::error::RevertError;
 use super::plan::RevertPlan;
+use super::statement::threadline_run_v1;
 use crate::record::{AuditContext, asynch, record_action};
 
 impl RevertPlan {
@@ -30,11 +30,9 @@ impl RevertPlan {
             self.check()?;
             asynch::transaction(conn, &context, async |conn: &mut C| {
                 let plan = self.renewed(self.locked().get_result(conn).await?)?;
-                if let Some(sql) = plan.preparation() {
-                    sql_query(sql).execute(conn).await?;
-                }
-                for step in plan.steps() {
-                    wrote_one(step, sql_query(&step.sql).execute(conn).await?)?;
+                for batch in plan.batches() {
+                    let run = diesel::select(threadline_run_v1(&batch.sql));
+                    batch.check(&run.get_result::<Vec<i64>>(conn).await?)?;
                 }
                 Ok(Reverted {
                     action_id: record_action(self.action()).get_result(conn).await?,

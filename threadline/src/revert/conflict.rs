@@ -5,7 +5,7 @@ use std::fmt;
 use crate::query::RecordedRow;
 
 /// What stands in the way of reverting one row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Conflict {
     /// The table, as `schema.name`.
@@ -20,7 +20,7 @@ pub struct Conflict {
 }
 
 /// What stands in the way, and what [`Decision::Force`] does about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ConflictKind {
     /// The row has changed since, in these columns. Force: revert all the same. An updated row gets only the columns back
@@ -30,7 +30,7 @@ pub enum ConflictKind {
     Gone,
     /// Another row holds a unique key that this one had. It can only be skipped.
     KeyTaken {
-        /// The unique index; `None` if a row lives under this one's own key.
+        /// The unique index or the exclusion constraint; `None` if a row lives under this one's own key.
         constraint: Option<String>,
         /// The key of the row that holds it. Empty in a scope, unless the plan writes that row too.
         holder: RecordedRow,
@@ -88,9 +88,9 @@ impl Conflict {
         self.may_force
     }
 
-    /// Whether both are about the same row.
-    pub(super) fn same_row(&self, table: &str, key: &RecordedRow) -> bool {
-        self.table == table && self.key == *key
+    /// The row, by its table and its key.
+    pub(super) fn row(&self) -> (&str, &RecordedRow) {
+        (&self.table, &self.key)
     }
 }
 

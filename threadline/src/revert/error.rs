@@ -3,7 +3,6 @@
 use thiserror::Error;
 
 use super::conflict::Conflict;
-use super::step::Step;
 
 /// Why a revert was not applied. Nothing is written then.
 #[derive(Debug, Error)]
@@ -25,13 +24,17 @@ pub enum RevertError {
         "the rows have changed since the plan was made, and so has the plan: load it again and look at it"
     )]
     Stale,
-    /// A statement that had to write one row wrote none, or several: a trigger or a rule of the application got in its way.
-    #[error("reverting {} wrote {rows} rows instead of one: a trigger or a rule is in its way. The statement was: {}", .step.table, .step.sql)]
+    /// A statement wrote more or fewer rows than it has: a trigger or a rule of the application got in its way.
+    #[error(
+        "reverting {expected} rows of {table} wrote {rows}: a trigger or a rule is in its way. See RevertPlan::statements for the statement"
+    )]
     Missed {
-        /// The step.
-        step: Step,
+        /// The table.
+        table: String,
         /// How many rows it wrote.
         rows: usize,
+        /// How many it had to write.
+        expected: usize,
     },
     /// The database refused.
     #[error("the database refused the revert: {0}")]

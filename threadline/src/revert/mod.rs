@@ -8,12 +8,15 @@ mod apply;
 #[cfg(feature = "async")]
 mod asynch;
 mod conflict;
+mod decide;
+mod draft;
 mod error;
 mod order;
 mod plan;
 mod planning;
 mod query;
 mod source;
+mod statement;
 mod step;
 mod subject;
 
@@ -22,5 +25,6 @@ pub use conflict::{Conflict, ConflictKind, Decision};
 pub use error::{DecisionError, RevertError};
 pub use plan::RevertPlan;
 pub use query::{RevertPlanQuery, revert_transaction_plan};
+pub use statement::Statement;
 pub use step::{Step, StepKind};
 pub use subject::{REVERT_ACTION, RevertSubject};

@@ -1,13 +1,17 @@
 //! A revert to look at, to decide on, and to apply.
 
+use std::collections::HashSet;
+
 use diesel::deserialize::{self, Queryable};
 use diesel::pg::Pg;
 use diesel::sql_types::Json;
 
 use super::conflict::{Conflict, Decision};
+use super::decide;
+use super::draft::{Decisions, Draft, Planned};
 use super::error::{DecisionError, RevertError};
-use super::planning::{Decisions, Planned, planned};
 use super::source::Source;
+use super::statement::{Batch, Statement, batches, statement};
 use super::step::Step;
 use super::subject::RevertSubject;
 use crate::query::Scope;
@@ -72,10 +76,42 @@ impl RevertPlan {
         self.subject
     }
 
-    /// The statements, in order. Rows that can't be written at all have none, until their conflict is decided.
+    /// What it does to each row, in order. Rows that can't be written at all have no step, until their conflict is decided.
     #[must_use]
     pub fn steps(&self) -> &[Step] {
         &self.planned.steps
+    }
+
+    /// The statements, in order. One does all steps that write the same columns of a table and that nothing has to come
+    /// between, up to 16 MB of values.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// fn show(plan: &threadline::RevertPlan) {
+    ///     for statement in plan.statements() {
+    ///         println!("{} rows: {}", statement.steps.len(), statement.sql);
+    ///     }
+    /// }
+    /// ```
+    pub fn statements(&self) -> impl Iterator<Item = Statement<'_>> {
+        let mut rest = self.steps();
+        let mut together = self.planned.together.iter().copied();
+        let mut left = 0;
+        std::iter::from_fn(move || {
+            if left == 0 {
+                left = together.next()?;
+            }
+            let statement = statement(&self.source, &rest[..left])?;
+            let taken = statement.steps.len();
+            rest = &rest[taken..];
+            left -= taken;
+            Some(statement)
+        })
+    }
+
+    pub(super) fn batches(&self) -> Vec<Batch<'_>> {
+        batches(self.preparation(), self.statements())
     }
 
     /// What stands in the way, forced conflicts included. Those of rows that are skipped are gone.
@@ -86,9 +122,17 @@ impl RevertPlan {
 
     /// The conflicts that nobody decided.
     pub fn undecided(&self) -> impl Iterator<Item = &Conflict> {
+        let decided = self.decided();
         self.conflicts()
             .iter()
-            .filter(|conflict| !self.is_decided(conflict))
+            .filter(move |conflict| !decided.contains(conflict))
+    }
+
+    fn decided(&self) -> HashSet<&Conflict> {
+        self.decisions
+            .iter()
+            .map(|(conflict, _)| conflict)
+            .collect()
     }
 
     /// What was decided so far.
@@ -98,8 +142,8 @@ impl RevertPlan {
             .map(|(conflict, decision)| (conflict, *decision))
     }
 
-    /// Decides one conflict, and makes the steps and conflicts anew: what depends on a row that is skipped becomes a conflict
-    /// of its own.
+    /// Decides one conflict. Where its row is skipped, the steps and conflicts are made anew: what depends on the row becomes a
+    /// conflict of its own. For many, [`decide_all`](Self::decide_all) makes them once.
     ///
     /// # Errors
     ///
@@ -108,12 +152,12 @@ impl RevertPlan {
         if !self.conflicts().contains(conflict) {
             return Err(DecisionError::Unknown(Box::new(conflict.clone())));
         }
-        if decision == Decision::Force && !conflict.may_force() {
-            return Err(DecisionError::NotForcible(Box::new(conflict.clone())));
-        }
+        decide::check(conflict, decision)?;
         self.decisions.retain(|(decided, _)| decided != conflict);
         self.decisions.push((conflict.clone(), decision));
-        self.planned = planned(&self.source, &self.decisions);
+        if decision == Decision::Skip {
+            self.planned = Draft::new(&self.source, &self.decisions).planned();
+        }
         Ok(())
     }
 
@@ -139,25 +183,23 @@ impl RevertPlan {
         &mut self,
         decide: impl Fn(&Conflict) -> Option<Decision>,
     ) -> Result<(), DecisionError> {
-        loop {
-            let next = self
-                .undecided()
-                .find_map(|conflict| Some((conflict.clone(), decide(conflict)?)));
-            match next {
-                Some((conflict, decision)) => self.decide(&conflict, decision)?,
-                None => return Ok(()),
-            }
-        }
+        let mut draft = Draft::new(&self.source, &self.decisions);
+        let decided = decide::decide_all(&mut draft, &mut self.decisions, decide);
+        self.planned = draft.planned();
+        decided
     }
 
     /// The plan as one text to review: the statements, then the conflicts as comments.
     #[must_use]
     pub fn to_sql(&self) -> String {
-        let statements = self.statements().map(|sql| format!("{sql};\n"));
+        let statements = self.statements().map(|statement| statement.sql);
+        let statements = self.preparation().into_iter().chain(statements);
+        let statements = statements.map(|sql| format!("{sql};\n"));
+        let is_decided = self.decided();
         let conflicts = self.conflicts().iter().map(|conflict| {
             // One line, whatever a key holds.
             let text = conflict.to_string().replace(['\n', '\r'], " ");
-            let decided = if self.is_decided(conflict) {
+            let decided = if is_decided.contains(conflict) {
                 "forced"
             } else {
                 "conflict"
@@ -165,18 +207,6 @@ impl RevertPlan {
             format!("-- {decided}: {text}\n")
         });
         statements.chain(conflicts).collect()
-    }
-
-    fn is_decided(&self, conflict: &Conflict) -> bool {
-        self.decisions
-            .iter()
-            .any(|(decided, _)| decided == conflict)
-    }
-
-    /// What is run before the steps, and the steps.
-    fn statements(&self) -> impl Iterator<Item = String> {
-        let steps = self.steps().iter().map(|step| step.sql.clone());
-        self.preparation().into_iter().chain(steps)
     }
 
     pub(super) fn preparation(&self) -> Option<String> {
@@ -202,13 +232,15 @@ impl RevertPlan {
     /// This plan made anew from what the server says now, under the same decisions.
     pub(super) fn renewed(&self, now: Self) -> Result<Self, RevertError> {
         let renewed = Self {
-            planned: planned(&now.source, &self.decisions),
+            planned: Draft::new(&now.source, &self.decisions).planned(),
             decisions: self.decisions.clone(),
             scope: self.scope.clone(),
             ..now
         };
         renewed.check()?;
-        if renewed.planned.steps != self.planned.steps {
+        if renewed.preparation() != self.preparation()
+            || !renewed.statements().eq(self.statements())
+        {
             return Err(RevertError::Stale);
         }
         Ok(renewed)
@@ -228,7 +260,7 @@ impl Queryable<Json, Pg> for RevertPlan {
         Ok(Self {
             subject,
             scope: None,
-            planned: planned(&source, &decisions),
+            planned: Draft::new(&source, &decisions).planned(),
             decisions,
             source,
         })

@@ -1,103 +1,36 @@
-//! From what the server says to steps and conflicts: pure.
+//! From what the server says of a row to its step and its conflicts: pure.
 
-use std::collections::HashMap;
-
-use super::conflict::{Conflict, ConflictKind, Decision};
+use super::conflict::{Conflict, ConflictKind};
+use super::draft::Draft;
 use super::order;
-use super::source::{Column, Row, Source, Table};
-use super::step::{self, Step, StepKind};
+use super::source::{Column, Row, Table};
+use super::step::Step;
 use crate::diff::FieldValue;
 use crate::query::RecordedRow;
 
-/// Conflicts with what was decided about them.
-pub(super) type Decisions = Vec<(Conflict, Decision)>;
-
-/// What a plan consists of.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Planned {
-    pub(super) steps: Vec<Step>,
-    pub(super) conflicts: Vec<Conflict>,
-    /// Constraints that have to be deferred, quoted.
-    pub(super) deferred: Vec<String>,
-}
-
-/// A row that the plan writes.
-pub(super) struct Undo<'a> {
-    pub(super) row: &'a Row,
-    pub(super) step: Step,
-}
-
-/// The rows that are to be written, by table and key.
-type Active<'a> = HashMap<(i32, &'a RecordedRow), &'a Row>;
-
-pub(super) fn planned(source: &Source, decisions: &Decisions) -> Planned {
-    let tables: HashMap<i32, &Table> = source
-        .tables
-        .iter()
-        .map(|table| (table.id, table))
-        .collect();
-    let skipped = |table: &str, key: &RecordedRow| {
-        decisions.iter().any(|(conflict, decision)| {
-            *decision == Decision::Skip && conflict.same_row(table, key)
-        })
-    };
-    let rows: Vec<(&Table, &Row)> = source
-        .rows
-        .iter()
-        .filter_map(|row| Some((*tables.get(&row.table_id)?, row)))
-        .filter(|(table, row)| !skipped(&table.display_name(), &row.key))
-        .collect();
-    let active: Active<'_> = rows
-        .iter()
-        .map(|(_, row)| ((row.table_id, &row.key), *row))
-        .collect();
-
-    let mut conflicts = Vec::new();
-    for table in &source.truncated {
-        let key = RecordedRow::default();
-        if !skipped(table, &key) {
-            conflicts.push(Conflict {
-                table: table.clone(),
-                key,
-                columns: Vec::new(),
-                kind: ConflictKind::Truncated,
-                may_force: false,
-            });
-        }
-    }
-    let mut undone = Vec::new();
-    for (table, row) in rows {
-        let mut planner = Planner {
-            table,
-            row,
-            source,
-            active: &active,
-            conflicts: &mut conflicts,
-        };
-        if let Some(step) = planner.step() {
-            undone.push(Undo { row, step });
-        }
-    }
-    let order = order::ordered(source, &tables, undone);
-    conflicts.extend(order.cyclic);
-    Planned {
-        steps: order.steps,
-        conflicts,
-        deferred: order.deferred,
-    }
-}
-
-struct Planner<'a, 'p> {
+/// Plans one row.
+pub(super) struct Planner<'a, 'p> {
     table: &'a Table,
     row: &'a Row,
-    source: &'a Source,
-    active: &'p Active<'a>,
-    conflicts: &'p mut Vec<Conflict>,
+    draft: &'p Draft<'a>,
+    pub(super) conflicts: Vec<Conflict>,
+    /// The places of rows without which there were another conflict.
+    pub(super) relied: Vec<usize>,
 }
 
-impl<'a> Planner<'a, '_> {
-    /// The statement, as if every conflict were forced. `None` if there is nothing to write.
-    fn step(&mut self) -> Option<Step> {
+impl<'a, 'p> Planner<'a, 'p> {
+    pub(super) fn new(table: &'a Table, row: &'a Row, draft: &'p Draft<'a>) -> Self {
+        Self {
+            table,
+            row,
+            draft,
+            conflicts: Vec::new(),
+            relied: Vec::new(),
+        }
+    }
+
+    /// The step, as if every conflict were forced. `None` if there is nothing to write.
+    pub(super) fn step(&mut self) -> Option<Step> {
         if self.table.columns.is_none() {
             if self.row.before.is_some() || self.row.after.is_some() {
                 self.conflict(Vec::new(), ConflictKind::TableGone, false);
@@ -123,7 +56,7 @@ impl<'a> Planner<'a, '_> {
             (None, Some(_)) => {
                 self.still_there()?;
                 self.still_referenced();
-                Some(step::delete(self.table, &self.row.key))
+                Some(Step::delete(self.table, &self.row.key))
             }
             (Some(_), None) if *live => {
                 let kind = ConflictKind::KeyTaken {
@@ -158,8 +91,11 @@ impl<'a> Planner<'a, '_> {
             |column| !column.not_null || column.has_default,
         );
         self.obstacles();
-        let values = part(before, &known);
-        Some(step::insert(self.table, &self.row.key, &known, &values))
+        Some(Step::insert(
+            self.table,
+            &self.row.key,
+            part(before, &known),
+        ))
     }
 
     fn changed_back(&mut self, before: &RecordedRow, after: &RecordedRow) -> Option<Step> {
@@ -186,9 +122,11 @@ impl<'a> Planner<'a, '_> {
             .filter(|name| !self.has_column(name))
             .map(|name| (*name).to_owned())
             .collect();
+        // The key is what it was: a row that got another one is another row.
         let columns: Vec<&Column> = self
             .columns()
-            .filter(|column| !column.generated && names.contains(&column.name.0.as_str()))
+            .filter(|column| !column.generated && !self.table.key.contains(&column.name))
+            .filter(|column| names.contains(&column.name.0.as_str()))
             .collect();
         if columns.is_empty() && gone.is_empty() {
             return None;
@@ -202,8 +140,11 @@ impl<'a> Planner<'a, '_> {
         if known.is_empty() {
             return None;
         }
-        let values = part(before, &known);
-        Some(step::update(self.table, &self.row.key, &known, &values))
+        Some(Step::update(
+            self.table,
+            &self.row.key,
+            &part(before, &known),
+        ))
     }
 
     /// The columns whose values before are known. `expected` says whether a column should be, `dispensable` whether the
@@ -264,7 +205,14 @@ impl<'a> Planner<'a, '_> {
             }
         }
         for orphaned in &self.row.orphaned {
-            if !self.comes_back(&orphaned.constraint) {
+            let wanted = order::values(self.row, &orphaned.columns, true);
+            let parent = wanted.and_then(|wanted| {
+                let draft = self.draft;
+                draft.returning(self.row.table_id, &orphaned.constraint, &wanted)
+            });
+            if let Some(parent) = parent {
+                self.relied.push(parent);
+            } else {
                 let kind = ConflictKind::MissingParent {
                     constraint: orphaned.constraint.clone(),
                     parent: orphaned.parent.clone(),
@@ -276,14 +224,13 @@ impl<'a> Planner<'a, '_> {
 
     fn still_referenced(&mut self) {
         for referring in &self.row.referring {
-            let staying = referring
-                .keys
-                .iter()
-                .filter(|key| match referring.table_id {
-                    Some(table) => !self.gives_up(table, key, &referring.columns),
-                    None => true,
-                });
-            let rows = staying.count();
+            let mut rows = 0;
+            for key in &referring.keys {
+                let goes = referring
+                    .table_id
+                    .is_some_and(|table| self.gives_up(table, key, &referring.columns));
+                rows += usize::from(!goes);
+            }
             if rows > 0 {
                 let kind = ConflictKind::StillReferenced {
                     constraint: referring.constraint.clone(),
@@ -296,31 +243,20 @@ impl<'a> Planner<'a, '_> {
     }
 
     /// Whether the plan takes the row away, or other values of these columns back.
-    fn gives_up(&self, table: i32, key: &RecordedRow, columns: &[String]) -> bool {
-        self.active
-            .get(&(table, key))
-            .is_some_and(|row| match &row.before {
-                None => true,
-                Some(before) => columns.iter().any(|column| {
-                    (row.remade || row.changed.contains(column))
-                        && before.get(column) != row.after.as_ref().and_then(|a| a.get(column))
-                }),
+    fn gives_up(&mut self, table: i32, key: &RecordedRow, columns: &[String]) -> bool {
+        let Some((place, row)) = self.draft.active(table, key) else {
+            return false;
+        };
+        let gives_up = row.before.as_ref().is_none_or(|before| {
+            columns.iter().any(|column| {
+                (row.remade || row.changed.contains(column))
+                    && before.get(column) != row.after.as_ref().and_then(|a| a.get(column))
             })
-    }
-
-    /// Whether the plan puts back the row that a foreign key of this one names.
-    fn comes_back(&self, constraint: &str) -> bool {
-        let mut keys = self.source.foreign_keys.iter();
-        let found =
-            keys.find(|key| key.child == self.row.table_id && key.name.0.as_str() == constraint);
-        let Some(key) = found else { return false };
-        let wanted = order::values(self.row, &key.child_columns, true);
-        wanted.is_some()
-            && self.active.iter().any(|((table, _), row)| {
-                *table == key.parent
-                    && row.before.is_some()
-                    && order::values(row, &key.parent_columns, true) == wanted
-            })
+        });
+        if gives_up {
+            self.relied.push(place);
+        }
+        gives_up
     }
 
     fn columns(&self) -> impl Iterator<Item = &'a Column> + use<'a> {
@@ -354,9 +290,4 @@ fn part(row: &RecordedRow, columns: &[&Column]) -> RecordedRow {
         .map(|column| column.name.0.as_str())
         .filter_map(|name| Some((name.to_owned(), FieldValue::unquoted(row.get(name)?))))
         .collect()
-}
-
-/// Whether a step writes one of these columns, or the row as a whole.
-pub(super) fn writes(step: &Step, columns: &[String]) -> bool {
-    step.kind != StepKind::Update || columns.iter().any(|column| step.columns.contains(column))
 }

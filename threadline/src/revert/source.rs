@@ -23,6 +23,12 @@ pub struct Source {
     pub(super) foreign_keys: Vec<ForeignKey>,
 }
 
+impl Source {
+    pub(super) fn table(&self, id: i32) -> Option<&Table> {
+        self.tables.iter().find(|table| table.id == id)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct Table {
     pub(super) id: i32,
@@ -74,9 +80,13 @@ pub(super) struct Row {
     pub(super) after: Option<RecordedRow>,
     /// Whether there is one now.
     pub(super) live: bool,
+    #[serde(default)]
     pub(super) since: Vec<String>,
+    #[serde(default)]
     pub(super) taken: Vec<Taken>,
+    #[serde(default)]
     pub(super) orphaned: Vec<Orphaned>,
+    #[serde(default)]
     pub(super) referring: Vec<Referring>,
 }
 

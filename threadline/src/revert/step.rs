@@ -1,10 +1,9 @@
-//! The statements of a revert.
+//! What a revert does to one row.
 
-use super::source::{Column, Name, Table};
-use crate::capture::Literal;
+use super::source::Table;
 use crate::query::RecordedRow;
 
-/// One statement of a plan.
+/// What a plan does to one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Step {
@@ -16,8 +15,9 @@ pub struct Step {
     pub kind: StepKind,
     /// The columns that it writes.
     pub columns: Vec<String>,
-    /// The statement, as it is run. `threadline_record_of` makes a record of the table from recorded values, as reads do.
-    pub sql: String,
+    pub(super) table_id: i32,
+    /// The values that it writes. Of an update and of a delete the key too.
+    pub(super) values: RecordedRow,
 }
 
 /// What a step does.
@@ -32,102 +32,62 @@ pub enum StepKind {
     Delete,
 }
 
-impl Table {
-    pub(super) fn display_name(&self) -> String {
-        format!("{}.{}", self.schema.0.as_str(), self.name.0.as_str())
-    }
-
-    fn sql(&self) -> String {
-        format!("{}.{}", self.schema.0, self.name.0)
-    }
-
-    /// Recorded values as a record of the table.
-    fn record(&self, values: &RecordedRow) -> String {
-        // A map of text to JSON always serializes.
-        let json = serde_json::to_string(values).unwrap_or_default();
-        format!(
-            "threadline_record_of(NULL::{}, {})",
-            self.sql(),
-            Literal(&json)
+impl Step {
+    pub(super) fn insert(table: &Table, key: &RecordedRow, values: RecordedRow) -> Self {
+        Self::new(
+            table,
+            key,
+            StepKind::Insert,
+            columns(table, &values),
+            values,
         )
     }
 
-    fn same_key(&self) -> String {
-        let parts = self.key.iter().map(|Name(k)| format!("t.{k} = k.{k}"));
-        parts.collect::<Vec<_>>().join(" AND ")
-    }
-}
-
-/// `values` has one for each of `columns`.
-pub(super) fn insert(
-    table: &Table,
-    key: &RecordedRow,
-    columns: &[&Column],
-    values: &RecordedRow,
-) -> Step {
-    let names = |prefix: &str| {
-        let names = columns.iter().map(|c| format!("{prefix}{}", c.name.0));
-        names.collect::<Vec<_>>().join(", ")
-    };
-    let overriding = if columns.iter().any(|column| column.always) {
-        " OVERRIDING SYSTEM VALUE"
-    } else {
-        ""
-    };
-    let sql = format!(
-        "INSERT INTO {} ({}){overriding} SELECT {} FROM {} AS r",
-        table.sql(),
-        names(""),
-        names("r."),
-        table.record(values),
-    );
-    step(table, key, StepKind::Insert, columns, sql)
-}
-
-/// `values` has one for each of `columns`.
-pub(super) fn update(
-    table: &Table,
-    key: &RecordedRow,
-    columns: &[&Column],
-    values: &RecordedRow,
-) -> Step {
-    let set = columns.iter().map(|c| format!("{0} = r.{0}", c.name.0));
-    let sql = format!(
-        "UPDATE {} AS t SET {} FROM {} AS r, {} AS k WHERE {}",
-        table.sql(),
-        set.collect::<Vec<_>>().join(", "),
-        table.record(values),
-        table.record(key),
-        table.same_key(),
-    );
-    step(table, key, StepKind::Update, columns, sql)
-}
-
-pub(super) fn delete(table: &Table, key: &RecordedRow) -> Step {
-    let sql = format!(
-        "DELETE FROM {} AS t USING {} AS k WHERE {}",
-        table.sql(),
-        table.record(key),
-        table.same_key(),
-    );
-    step(table, key, StepKind::Delete, &[], sql)
-}
-
-fn step(
-    table: &Table,
-    key: &RecordedRow,
-    kind: StepKind,
-    columns: &[&Column],
-    sql: String,
-) -> Step {
-    Step {
-        table: table.display_name(),
-        key: key.clone(),
-        kind,
-        columns: columns
+    pub(super) fn update(table: &Table, key: &RecordedRow, values: &RecordedRow) -> Self {
+        let keyed = values
             .iter()
-            .map(|column| column.name.0.as_str().to_owned())
-            .collect(),
-        sql,
+            .chain(key)
+            .map(|(n, v)| (n.to_owned(), v.clone()));
+        let keyed = keyed.collect();
+        Self::new(table, key, StepKind::Update, columns(table, values), keyed)
     }
+
+    pub(super) fn delete(table: &Table, key: &RecordedRow) -> Self {
+        Self::new(table, key, StepKind::Delete, Vec::new(), key.clone())
+    }
+
+    fn new(
+        table: &Table,
+        key: &RecordedRow,
+        kind: StepKind,
+        columns: Vec<String>,
+        values: RecordedRow,
+    ) -> Self {
+        Self {
+            table: table.display_name(),
+            key: key.clone(),
+            kind,
+            columns,
+            table_id: table.id,
+            values,
+        }
+    }
+
+    /// Whether it writes one of these columns, or the row as a whole.
+    pub(super) fn writes(&self, columns: &[String]) -> bool {
+        self.kind != StepKind::Update || columns.iter().any(|column| self.columns.contains(column))
+    }
+
+    /// What steps have in common that one statement can do together.
+    pub(super) fn form(&self) -> (i32, StepKind, &[String]) {
+        (self.table_id, self.kind, &self.columns)
+    }
+}
+
+/// The columns that have a value, in the order of the table.
+fn columns(table: &Table, values: &RecordedRow) -> Vec<String> {
+    let columns = table.columns.iter().flatten();
+    let names = columns.map(|column| column.name.0.as_str());
+    let written = names.filter(|name| values.has(name));
+    written.map(ToOwned::to_owned).collect()
 }
