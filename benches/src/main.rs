@@ -11,6 +11,7 @@ mod moment;
 mod pages;
 mod profile;
 mod read;
+mod reverts;
 mod server;
 mod shapes;
 mod size;
@@ -64,13 +65,14 @@ const QUICK: Scale = Scale {
 type Part = fn(&mut Server, &Scale) -> Result<()>;
 
 /// What can be asked for by name.
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
     ("write", write::run),
     ("transactions", transactions::run),
     ("size", size::run),
     ("memory", memory::run),
     ("read", read::run),
     ("moment", moment::run),
+    ("reverts", reverts::run),
 ];
 
 const USAGE: &str = "usage: threadline-benches [--quick] [PART]... | profile [OPERATION]...";
