@@ -184,13 +184,13 @@ fn alone(db: &TestDb) {
                 format!("INSERT INTO docs VALUES ({id}, '{value}'), ({id} + 100, '{value}')"),
                 "UPDATE docs SET doc = '1'".to_owned(),
                 format!("UPDATE docs SET doc = '{value}'"),
-                format!("UPDATE docs SET id = 200 WHERE id = {id}"),
+                format!("UPDATE docs SET id = 200, doc = '1' WHERE id = {id}"),
                 "DELETE FROM docs WHERE id = 200".to_owned(),
             ] {
                 execute(&mut db.app(), &sql);
                 assert_reads_as_the_table(db);
             }
-            // The values that were there before, of the UPDATE and of both deletes.
+            // The values before of both rows of the UPDATE, and of the one that moved.
             let before = rows(
                 &mut db.auditor(),
                 "SELECT changed_from -> 'doc' ->> '$threadline' AS mark FROM audit_changes c JOIN audit_tables t ON t.id = c.table_id
