@@ -48,9 +48,10 @@ impl Migrations {
     ) -> Result<Vec<NewMigration>, MigrationError> {
         refuse_twice(plans)?;
         let storage = &self.current_base()?.storage;
+        let renamed = self.all_renamed(plans);
         let mut steps: Vec<_> = plans
             .iter()
-            .filter_map(|plan| self.step(plan, plans))
+            .filter_map(|plan| self.step(plan, &renamed))
             .collect();
         // A former name may belong to a new table by now: the renamed one has to leave it first.
         steps.sort_by_key(|step| !matches!(step.change, Change::Rename { .. }));
@@ -90,14 +91,17 @@ impl Migrations {
     }
 
     fn without_plan<'a>(&'a self, plans: &'a [CapturePlan]) -> impl Iterator<Item = &'a Captured> {
-        self.tables.iter().filter(|captured| {
-            !plans.iter().any(|plan| {
-                same(&captured.capture.table, plan.table())
-                    || self
-                        .renamed(plan)
-                        .is_some_and(|former| same(&former.capture.table, &captured.capture.table))
-            })
+        let renamed = self.all_renamed(plans);
+        self.tables.iter().filter(move |captured| {
+            let is = |table: &TableName| same(&captured.capture.table, table);
+            !plans.iter().any(|plan| is(plan.table())) && !renamed.iter().copied().any(is)
         })
+    }
+
+    /// The tables that plans are for under another name.
+    fn all_renamed(&self, plans: &[CapturePlan]) -> Vec<&TableName> {
+        let renamed = plans.iter().filter_map(|plan| self.renamed(plan));
+        renamed.map(|former| &former.capture.table).collect()
     }
 
     fn current_base(&self) -> Result<&Base, MigrationError> {
@@ -114,7 +118,7 @@ impl Migrations {
     }
 
     /// What has to change for one plan, if anything has.
-    fn step<'a>(&'a self, plan: &'a CapturePlan, plans: &[CapturePlan]) -> Option<Step<'a>> {
+    fn step<'a>(&'a self, plan: &'a CapturePlan, renamed: &[&TableName]) -> Option<Step<'a>> {
         let to = plan.table().clone();
         if let Some(former) = self.renamed(plan) {
             let from = former.capture.table.clone();
@@ -125,10 +129,9 @@ impl Migrations {
             });
         }
         let left_behind = |captured: &&Captured| {
-            plans
+            renamed
                 .iter()
-                .filter_map(|plan| self.renamed(plan))
-                .any(|former| same(&former.capture.table, &captured.capture.table))
+                .any(|former| same(&captured.capture.table, former))
         };
         match self.captured(&to).filter(|captured| !left_behind(captured)) {
             Some(before) if before.capture.fingerprint == plan.fingerprint() => None,
