@@ -2,6 +2,7 @@
 
 mod appended;
 mod commands;
+mod locked;
 mod triggers;
 
 use threadline::Definition;
