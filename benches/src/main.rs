@@ -2,6 +2,7 @@
 
 mod callgrind;
 mod figures;
+mod kinds;
 mod log;
 mod machine;
 mod markdown;
@@ -65,8 +66,9 @@ const QUICK: Scale = Scale {
 type Part = fn(&mut Server, &Scale) -> Result<()>;
 
 /// What can be asked for by name.
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("write", write::run),
+    ("kinds", kinds::run),
     ("transactions", transactions::run),
     ("size", size::run),
     ("memory", memory::run),
