@@ -198,6 +198,7 @@ fn alone(db: &TestDb) {
             );
             assert_eq!(before, vec![json!({"mark": "value"}); 3]);
         }
+        reverts(db);
     }
 }
 

@@ -3145,7 +3145,7 @@ DECLARE
             ELSE 'json'::regtype IN (SELECT public.threadline_type_parts_v1(f.oid)) END);
     images pg_catalog.jsonb[];
 BEGIN
-    EXECUTE format('SELECT array_agg(CASE WHEN l.place IS NOT NULL THEN CASE WHEN pg_column_size(p.image) <= %5$s THEN p.image ELSE %4$s END - $2 END ORDER BY u.place)
+    EXECUTE format('SELECT array_agg(CASE WHEN l.place IS NOT NULL THEN CASE WHEN pg_column_size(p.image) <= %5$s AND NOT public.threadline_is_marked_v1(p.image) THEN p.image ELSE %4$s END - $2 END ORDER BY u.place)
         FROM unnest($1) WITH ORDINALITY u(key, place)
         LEFT JOIN (SELECT DISTINCT ON (i.place) i.* FROM (
             SELECT w.place, t AS r FROM (SELECT u.place, jsonb_populate_record(NULL::%1$s, u.key) AS k FROM unnest($1) WITH ORDINALITY u(key, place) OFFSET 0) w
