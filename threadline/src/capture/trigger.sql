@@ -9,6 +9,7 @@
     hidden_before jsonb;
     hidden_after jsonb;
     outcome text;
+    command cid;
     rechecked text; -- assigned: PERFORM makes a query, which a log may show with the images
 BEGIN
     -- Few expressions as a rule: every table has a plan of each, in every connection. The rules are a constant, so that what is
@@ -53,17 +54,19 @@ BEGIN
             rechecked := :storage.threadline_recheck_v1(:rules, after, after);
         END IF;
     END IF;
-    -- The key that a row left may have been taken again. A row that the same command wrote under a key which is unique at any
-    -- time took it after this row left, and is recorded after it. cmax is the command's number if an older transaction wrote
-    -- the version.
+    -- The key that a row left may have been taken again.
     IF outcome = 'left' THEN
         IF NOT :storage.threadline_may_read_v1(TG_RELID) THEN
             rechecked := :storage.threadline_recheck_v1(:rules, before, NULL::jsonb);
-        ELSIF EXISTS (SELECT FROM :relation t WHERE :same_key
-            AND (:immediate AND age(OLD.xmin) > age(pg_current_xact_id()::xid) AND t.cmin = OLD.cmax
-                AND t.xmax = '0' AND age(t.xmin) <= age(pg_current_xact_id()::xid)) IS NOT TRUE)
-        THEN
-            rechecked := :storage.threadline_recheck_v1(:rules, before, NULL::jsonb);
+        ELSE
+            -- A row that the same command wrote under a key which is unique at any time took it after this row left, and is
+            -- recorded after it. cmax is the command's number if an older transaction wrote the version.
+            command := CASE WHEN :immediate AND age(OLD.xmin) > age(pg_current_xact_id()::xid) THEN OLD.cmax END;
+            IF EXISTS (SELECT FROM :relation t WHERE :same_key
+                AND (t.cmin = command AND t.xmax = '0' AND age(t.xmin) <= age(pg_current_xact_id()::xid)) IS NOT TRUE)
+            THEN
+                rechecked := :storage.threadline_recheck_v1(:rules, before, NULL::jsonb);
+            END IF;
         END IF;
     END IF;
     RETURN NEW;

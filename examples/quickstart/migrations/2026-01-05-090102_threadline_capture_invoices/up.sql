@@ -1,5 +1,5 @@
 -- threadline: capture invoices
--- fingerprint: c8512b3df074c0dc
+-- fingerprint: 06cb931a1795703b
 -- columns: id
 -- storage: public
 
@@ -10,7 +10,7 @@ SELECT "public".threadline_capture_v1(
     rules => '{"max_value_bytes":1000000,"require_actor":"any","store_changed_from":true}',
     former_names => '{}',
     former_columns => '{}',
-    fingerprint => 'c8512b3df074c0dc',
+    fingerprint => '06cb931a1795703b',
     lock_timeout => '2s',
     body => $threadline$
     rules jsonb;
@@ -24,6 +24,7 @@ SELECT "public".threadline_capture_v1(
     hidden_before jsonb;
     hidden_after jsonb;
     outcome text;
+    command cid;
     rechecked text; -- assigned: PERFORM makes a query, which a log may show with the images
 BEGIN
     -- Few expressions as a rule: every table has a plan of each, in every connection. The rules are a constant, so that what is
@@ -84,17 +85,19 @@ BEGIN
             rechecked := "public".threadline_recheck_v1(:rules, after, after);
         END IF;
     END IF;
-    -- The key that a row left may have been taken again. A row that the same command wrote under a key which is unique at any
-    -- time took it after this row left, and is recorded after it. cmax is the command's number if an older transaction wrote
-    -- the version.
+    -- The key that a row left may have been taken again.
     IF outcome = 'left' THEN
         IF NOT "public".threadline_may_read_v1(TG_RELID) THEN
             rechecked := "public".threadline_recheck_v1(:rules, before, NULL::jsonb);
-        ELSIF EXISTS (SELECT FROM :relation t WHERE :same_key
-            AND (:immediate AND age(OLD.xmin) > age(pg_current_xact_id()::xid) AND t.cmin = OLD.cmax
-                AND t.xmax = '0' AND age(t.xmin) <= age(pg_current_xact_id()::xid)) IS NOT TRUE)
-        THEN
-            rechecked := "public".threadline_recheck_v1(:rules, before, NULL::jsonb);
+        ELSE
+            -- A row that the same command wrote under a key which is unique at any time took it after this row left, and is
+            -- recorded after it. cmax is the command's number if an older transaction wrote the version.
+            command := CASE WHEN :immediate AND age(OLD.xmin) > age(pg_current_xact_id()::xid) THEN OLD.cmax END;
+            IF EXISTS (SELECT FROM :relation t WHERE :same_key
+                AND (t.cmin = command AND t.xmax = '0' AND age(t.xmin) <= age(pg_current_xact_id()::xid)) IS NOT TRUE)
+            THEN
+                rechecked := "public".threadline_recheck_v1(:rules, before, NULL::jsonb);
+            END IF;
         END IF;
     END IF;
     RETURN NEW;
