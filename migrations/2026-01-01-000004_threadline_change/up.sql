@@ -81,7 +81,8 @@ $$;
 --   'left'   a row left its key, and another may live under it
 --   'kept'   the new version was locked or superseded: `version_xmax`
 -- `relation`, its schema and name are what fired the trigger, `operation` and `trigger_when` are those of the trigger; without
--- one, `relation` and `trigger_when` are NULL. `columns` are those of the table in the order of their names, as far as they are known. `careful` says
+-- one, `relation` and `trigger_when` are NULL. `changed` are columns that changed although their images may not show it; if the
+-- images are careful, all that changed. `columns` are those of the table in the order of their names, as far as they are known. `careful` says
 -- that the images were made column by column where they had to be.
 --
 -- PL/pgSQL initialises every simple expression once per transaction, so few large expressions beat many small ones. Values are
@@ -104,6 +105,7 @@ DECLARE
     pk pg_catalog.jsonb;
     prior pg_catalog.jsonb;
     field pg_catalog.text;
+    seen pg_catalog.text[];
     hidden pg_catalog.text[];
     required pg_catalog.text;
     unattributed boolean;
@@ -138,10 +140,12 @@ BEGIN
             RETURN 'left';
         END IF;
         prior := '{}'::pg_catalog.jsonb;
-        IF changed IS NULL THEN
+        IF NOT careful THEN
+            seen := changed;
+            changed := NULL;
             -- A loop: a query over jsonb_each_text() takes three times as long.
             FOREACH field IN ARRAY columns LOOP
-                IF before ->> field IS DISTINCT FROM after ->> field THEN
+                IF before ->> field IS DISTINCT FROM after ->> field OR field = ANY (seen) THEN
                     changed := changed || field;
                     prior := prior || jsonb_build_object(field, before -> field);
                 END IF;
@@ -225,7 +229,7 @@ AS $$
 $$;
 
 -- Records many row changes of one statement: what threadline_record_v1 does, for arrays of images and of the places that the rows
--- have in it. `changes` has the changed columns where they are known. An UPDATE of a key is recorded as the delete under the
+-- have in it. `changes` has columns that changed although the images may not show it. An UPDATE of a key is recorded as the delete under the
 -- old key; its other half by the operation 'MOVE', once all old keys are free. Returns whether a key changed, and the places
 -- of the rows that were left out because their images don't show what changed.
 CREATE OR REPLACE FUNCTION public.threadline_record_rows_v1(
@@ -259,7 +263,7 @@ BEGIN
             CASE k.op WHEN 'update' THEN coalesce(d.prior, '{}') ELSE k.before END AS prior,
             k.op = 'update' AND d.changed <> '{}' AND d.changed <@ ignored AS unseen,
             -- The text of a jsonb value doesn't tell 1 from "1": where the images don't show it, the rows have to.
-            k.op = 'update' AND k.changed IS NULL AND (d.changed IS NULL OR k.before - d.changed <> k.after - d.changed) AS inexact
+            k.op = 'update' AND (d.changed IS NULL OR k.before - d.changed <> k.after - d.changed) AS inexact
         FROM (
             SELECT i.*, CASE WHEN operation IN ('INSERT', 'MOVE') THEN 'insert'
                 WHEN operation = 'UPDATE' AND i.old_key = i.new_key THEN 'update' ELSE 'delete' END AS op
@@ -274,8 +278,8 @@ BEGIN
         LEFT JOIN LATERAL (
             SELECT array_agg(f ORDER BY f COLLATE "C") AS changed, jsonb_object_agg(f, k.before -> f) AS prior
             FROM (SELECT e.key AS f FROM jsonb_each_text(CASE k.op WHEN 'update' THEN k.before END) e
-                  WHERE k.changed IS NULL AND k.after ->> e.key IS DISTINCT FROM e.value
-                  UNION ALL SELECT jsonb_array_elements_text(k.changed)) e) d ON k.op = 'update'),
+                  WHERE k.after ->> e.key IS DISTINCT FROM e.value
+                  UNION SELECT jsonb_array_elements_text(k.changed)) e) d ON k.op = 'update'),
     recorded AS (
         INSERT INTO public.audit_changes
             (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk,

@@ -142,10 +142,11 @@ AS $$
             WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
               AND (part = 'json'::regtype OR part >= 16384 AND t.typtype <> 'e') LIMIT 1),
         -- A json value can change without its jsonb form changing.
-        'inexact', (SELECT true FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+        'inexact', nullif((SELECT coalesce(jsonb_agg(a.attname::text ORDER BY a.attnum), '[]')
+            FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
             LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype
             WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
-              AND ('json' IN (t.typname, e.typname, b.typname) OR 'c' IN (t.typtype, e.typtype, b.typtype)) LIMIT 1)))
+              AND ('json' IN (t.typname, e.typname, b.typname) OR 'c' IN (t.typtype, e.typtype, b.typtype))), '[]')))
 $$;
 
 -- Statement triggers see the rows of one table, and only through that table.

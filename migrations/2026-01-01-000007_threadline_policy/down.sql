@@ -6,4 +6,4 @@ DROP FUNCTION public.threadline_attached_v1(regclass);
 DROP FUNCTION public.threadline_triggers_v1(regclass, jsonb);
 DROP FUNCTION public.threadline_bound_body_v1(regclass, jsonb, text[], text[], text[], text);
 DROP FUNCTION public.threadline_is_special_v1(jsonb);
-DROP FUNCTION public.threadline_special_images_v1(jsonb, text[]);
+DROP FUNCTION public.threadline_special_images_v1(jsonb);

@@ -28,46 +28,42 @@ $$;
 -- written when the table is captured: a query that is written for each row takes forty times as long.
 --   as_text     is printed, and left out of what to_jsonb() makes
 --   redacted    is left out, too: PL/pgSQL runs an expression that failed as a query for the rest of the transaction, with its values
---   inexact     the columns that changed are found in the rows, not in their images
+--   inexact     is compared as it is, since its image may not show that it changed
 --   on_change   is not even looked at where it did not change
--- No image is made where it would not show everything: those rows are made column by column (careful.sql).
-CREATE OR REPLACE FUNCTION public.threadline_special_images_v1(rules jsonb, known text[]) RETURNS text
+-- The other columns are not named, so that one that is dropped does no harm.
+CREATE OR REPLACE FUNCTION public.threadline_special_images_v1(rules jsonb) RETURNS text
 LANGUAGE sql STABLE
 AS $$
     SELECT format($images$
             changed := CASE TG_OP WHEN 'UPDATE' THEN array_remove(ARRAY[%1$s]::text[], NULL) END;
             unchanged := CASE TG_OP WHEN 'UPDATE' THEN public.threadline_unchanged_v1(%2$L::jsonb, changed) ELSE '{}' END;
             hidden_before := '{}';
-            hidden_after := '{}';%3$s%4$s
-            IF greatest(pg_column_size(old_row), pg_column_size(new_row)) <= %5$s THEN
+            hidden_after := '{}';%3$s
+            IF greatest(pg_column_size(old_row), pg_column_size(new_row)) <= %4$s THEN
                 before := CASE WHEN TG_OP <> 'INSERT' THEN (to_jsonb(old_row) || hidden_before) - unchanged END;
                 after := CASE WHEN TG_OP <> 'DELETE' THEN (to_jsonb(new_row) || hidden_after) - unchanged END;
             ELSE
-                changed := '{}'; -- too large
-            END IF;
-            IF changed = '{}' OR TG_OP = 'UPDATE' AND before - changed <> after - changed THEN
-                before := NULL; -- or a column that is not known yet changed
+                before := NULL;
                 after := NULL;
                 changed := NULL;
             END IF;$images$,
-        (SELECT string_agg(format('CASE WHEN record_image_ne(ROW(old_row.%1$I), ROW(new_row.%1$I)) THEN %1$L END', k), ', ' ORDER BY k COLLATE "C") FROM unnest(known) k),
+        string_agg(format('CASE WHEN record_image_ne(ROW(old_row.%1$I), ROW(new_row.%1$I)) THEN %1$L END', c.name), ', ' ORDER BY c.name COLLATE "C"),
         rules - '{mask,exclude,as_text}'::text[],
-        (SELECT string_agg(format('
-            IF %1$L = ANY (unchanged) THEN
-                old_row.%1$I := CASE WHEN false THEN old_row.%1$I END;
-                new_row.%1$I := CASE WHEN false THEN new_row.%1$I END;
-            END IF;', c), '')
-         FROM unnest(public.threadline_list_v1(rules, 'on_change')) c),
-        (SELECT string_agg(format('
+        string_agg(CASE WHEN c.value IS NOT NULL THEN format('
             hidden_before := hidden_before || jsonb_build_object(%1$L, CASE WHEN old_row.%1$I IS DISTINCT FROM NULL THEN %2$s END);
             hidden_after := hidden_after || jsonb_build_object(%1$L, CASE WHEN new_row.%1$I IS DISTINCT FROM NULL THEN %3$s END);
             old_row.%1$I := CASE WHEN false THEN old_row.%1$I END;
-            new_row.%1$I := CASE WHEN false THEN new_row.%1$I END;', k,
-            CASE WHEN k = ANY (hidden) THEN quote_literal('') ELSE format('concat(old_row.%I)', k) END,
-            CASE WHEN k = ANY (hidden) THEN quote_literal('') ELSE format('concat(new_row.%I)', k) END), '')
-         FROM public.threadline_list_v1(rules, 'redacted') hidden, unnest(known) k
-         WHERE k = ANY (hidden || public.threadline_list_v1(rules, 'as_text'))),
+            new_row.%1$I := CASE WHEN false THEN new_row.%1$I END;', c.name, format(c.value, 'old_row', c.name), format(c.value, 'new_row', c.name))
+            WHEN rules -> 'on_change' ? c.name THEN format('
+            IF %1$L = ANY (unchanged) THEN
+                old_row.%1$I := CASE WHEN false THEN old_row.%1$I END;
+                new_row.%1$I := CASE WHEN false THEN new_row.%1$I END;
+            END IF;', c.name) END, '' ORDER BY c.name COLLATE "C"),
         rules -> 'max_value_bytes')
+    FROM (
+        SELECT n.name, CASE WHEN rules -> 'redacted' ? n.name THEN quote_literal('') WHEN rules -> 'as_text' ? n.name THEN 'concat(%s.%I)' END AS value
+        FROM unnest('{key,redacted,as_text,inexact,on_change}'::text[]) list(name), unnest(public.threadline_list_v1(rules, list.name)) n(name)
+        GROUP BY 1) c
 $$;
 
 -- When the images of a table are made so: for every row, for those of an UPDATE, or never; as a condition.
@@ -86,7 +82,7 @@ AS $$
     SELECT string_agg(piece.text || coalesce(CASE place.name[1]
         WHEN 'rules' THEN quote_literal(rules) || '::jsonb'
         WHEN 'special' THEN public.threadline_is_special_v1(rules)
-        WHEN 'images' THEN CASE public.threadline_is_special_v1(rules) WHEN 'false' THEN 'NULL;' ELSE public.threadline_special_images_v1(rules, known) END
+        WHEN 'images' THEN CASE public.threadline_is_special_v1(rules) WHEN 'false' THEN 'NULL;' ELSE public.threadline_special_images_v1(rules) END
         WHEN 'immediate' THEN CASE WHEN rules ? 'key_deferrable' THEN 'false' ELSE 'true' END -- one row at a time has a key
         WHEN 'known_columns' THEN quote_literal(known) || '::text[]'
         WHEN 'relation' THEN (

@@ -633,7 +633,8 @@ $$;
 --   'left'   a row left its key, and another may live under it
 --   'kept'   the new version was locked or superseded: `version_xmax`
 -- `relation`, its schema and name are what fired the trigger, `operation` and `trigger_when` are those of the trigger; without
--- one, `relation` and `trigger_when` are NULL. `columns` are those of the table in the order of their names, as far as they are known. `careful` says
+-- one, `relation` and `trigger_when` are NULL. `changed` are columns that changed although their images may not show it; if the
+-- images are careful, all that changed. `columns` are those of the table in the order of their names, as far as they are known. `careful` says
 -- that the images were made column by column where they had to be.
 --
 -- PL/pgSQL initialises every simple expression once per transaction, so few large expressions beat many small ones. Values are
@@ -656,6 +657,7 @@ DECLARE
     pk pg_catalog.jsonb;
     prior pg_catalog.jsonb;
     field pg_catalog.text;
+    seen pg_catalog.text[];
     hidden pg_catalog.text[];
     required pg_catalog.text;
     unattributed boolean;
@@ -690,10 +692,12 @@ BEGIN
             RETURN 'left';
         END IF;
         prior := '{}'::pg_catalog.jsonb;
-        IF changed IS NULL THEN
+        IF NOT careful THEN
+            seen := changed;
+            changed := NULL;
             -- A loop: a query over jsonb_each_text() takes three times as long.
             FOREACH field IN ARRAY columns LOOP
-                IF before ->> field IS DISTINCT FROM after ->> field THEN
+                IF before ->> field IS DISTINCT FROM after ->> field OR field = ANY (seen) THEN
                     changed := changed || field;
                     prior := prior || jsonb_build_object(field, before -> field);
                 END IF;
@@ -777,7 +781,7 @@ AS $$
 $$;
 
 -- Records many row changes of one statement: what threadline_record_v1 does, for arrays of images and of the places that the rows
--- have in it. `changes` has the changed columns where they are known. An UPDATE of a key is recorded as the delete under the
+-- have in it. `changes` has columns that changed although the images may not show it. An UPDATE of a key is recorded as the delete under the
 -- old key; its other half by the operation 'MOVE', once all old keys are free. Returns whether a key changed, and the places
 -- of the rows that were left out because their images don't show what changed.
 CREATE OR REPLACE FUNCTION public.threadline_record_rows_v1(
@@ -811,7 +815,7 @@ BEGIN
             CASE k.op WHEN 'update' THEN coalesce(d.prior, '{}') ELSE k.before END AS prior,
             k.op = 'update' AND d.changed <> '{}' AND d.changed <@ ignored AS unseen,
             -- The text of a jsonb value doesn't tell 1 from "1": where the images don't show it, the rows have to.
-            k.op = 'update' AND k.changed IS NULL AND (d.changed IS NULL OR k.before - d.changed <> k.after - d.changed) AS inexact
+            k.op = 'update' AND (d.changed IS NULL OR k.before - d.changed <> k.after - d.changed) AS inexact
         FROM (
             SELECT i.*, CASE WHEN operation IN ('INSERT', 'MOVE') THEN 'insert'
                 WHEN operation = 'UPDATE' AND i.old_key = i.new_key THEN 'update' ELSE 'delete' END AS op
@@ -826,8 +830,8 @@ BEGIN
         LEFT JOIN LATERAL (
             SELECT array_agg(f ORDER BY f COLLATE "C") AS changed, jsonb_object_agg(f, k.before -> f) AS prior
             FROM (SELECT e.key AS f FROM jsonb_each_text(CASE k.op WHEN 'update' THEN k.before END) e
-                  WHERE k.changed IS NULL AND k.after ->> e.key IS DISTINCT FROM e.value
-                  UNION ALL SELECT jsonb_array_elements_text(k.changed)) e) d ON k.op = 'update'),
+                  WHERE k.after ->> e.key IS DISTINCT FROM e.value
+                  UNION SELECT jsonb_array_elements_text(k.changed)) e) d ON k.op = 'update'),
     recorded AS (
         INSERT INTO public.audit_changes
             (id, key_hash, captured_at, transaction_id, table_id, table_schema, table_name, op, table_pk,
@@ -1316,10 +1320,11 @@ AS $$
             WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
               AND (part = 'json'::regtype OR part >= 16384 AND t.typtype <> 'e') LIMIT 1),
         -- A json value can change without its jsonb form changing.
-        'inexact', (SELECT true FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+        'inexact', nullif((SELECT coalesce(jsonb_agg(a.attname::text ORDER BY a.attnum), '[]')
+            FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
             LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype
             WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
-              AND ('json' IN (t.typname, e.typname, b.typname) OR 'c' IN (t.typtype, e.typtype, b.typtype)) LIMIT 1)))
+              AND ('json' IN (t.typname, e.typname, b.typname) OR 'c' IN (t.typtype, e.typtype, b.typtype))), '[]')))
 $$;
 
 -- Statement triggers see the rows of one table, and only through that table.
@@ -1366,46 +1371,42 @@ $$;
 -- written when the table is captured: a query that is written for each row takes forty times as long.
 --   as_text     is printed, and left out of what to_jsonb() makes
 --   redacted    is left out, too: PL/pgSQL runs an expression that failed as a query for the rest of the transaction, with its values
---   inexact     the columns that changed are found in the rows, not in their images
+--   inexact     is compared as it is, since its image may not show that it changed
 --   on_change   is not even looked at where it did not change
--- No image is made where it would not show everything: those rows are made column by column (careful.sql).
-CREATE OR REPLACE FUNCTION public.threadline_special_images_v1(rules jsonb, known text[]) RETURNS text
+-- The other columns are not named, so that one that is dropped does no harm.
+CREATE OR REPLACE FUNCTION public.threadline_special_images_v1(rules jsonb) RETURNS text
 LANGUAGE sql STABLE
 AS $$
     SELECT format($images$
             changed := CASE TG_OP WHEN 'UPDATE' THEN array_remove(ARRAY[%1$s]::text[], NULL) END;
             unchanged := CASE TG_OP WHEN 'UPDATE' THEN public.threadline_unchanged_v1(%2$L::jsonb, changed) ELSE '{}' END;
             hidden_before := '{}';
-            hidden_after := '{}';%3$s%4$s
-            IF greatest(pg_column_size(old_row), pg_column_size(new_row)) <= %5$s THEN
+            hidden_after := '{}';%3$s
+            IF greatest(pg_column_size(old_row), pg_column_size(new_row)) <= %4$s THEN
                 before := CASE WHEN TG_OP <> 'INSERT' THEN (to_jsonb(old_row) || hidden_before) - unchanged END;
                 after := CASE WHEN TG_OP <> 'DELETE' THEN (to_jsonb(new_row) || hidden_after) - unchanged END;
             ELSE
-                changed := '{}'; -- too large
-            END IF;
-            IF changed = '{}' OR TG_OP = 'UPDATE' AND before - changed <> after - changed THEN
-                before := NULL; -- or a column that is not known yet changed
+                before := NULL;
                 after := NULL;
                 changed := NULL;
             END IF;$images$,
-        (SELECT string_agg(format('CASE WHEN record_image_ne(ROW(old_row.%1$I), ROW(new_row.%1$I)) THEN %1$L END', k), ', ' ORDER BY k COLLATE "C") FROM unnest(known) k),
+        string_agg(format('CASE WHEN record_image_ne(ROW(old_row.%1$I), ROW(new_row.%1$I)) THEN %1$L END', c.name), ', ' ORDER BY c.name COLLATE "C"),
         rules - '{mask,exclude,as_text}'::text[],
-        (SELECT string_agg(format('
-            IF %1$L = ANY (unchanged) THEN
-                old_row.%1$I := CASE WHEN false THEN old_row.%1$I END;
-                new_row.%1$I := CASE WHEN false THEN new_row.%1$I END;
-            END IF;', c), '')
-         FROM unnest(public.threadline_list_v1(rules, 'on_change')) c),
-        (SELECT string_agg(format('
+        string_agg(CASE WHEN c.value IS NOT NULL THEN format('
             hidden_before := hidden_before || jsonb_build_object(%1$L, CASE WHEN old_row.%1$I IS DISTINCT FROM NULL THEN %2$s END);
             hidden_after := hidden_after || jsonb_build_object(%1$L, CASE WHEN new_row.%1$I IS DISTINCT FROM NULL THEN %3$s END);
             old_row.%1$I := CASE WHEN false THEN old_row.%1$I END;
-            new_row.%1$I := CASE WHEN false THEN new_row.%1$I END;', k,
-            CASE WHEN k = ANY (hidden) THEN quote_literal('') ELSE format('concat(old_row.%I)', k) END,
-            CASE WHEN k = ANY (hidden) THEN quote_literal('') ELSE format('concat(new_row.%I)', k) END), '')
-         FROM public.threadline_list_v1(rules, 'redacted') hidden, unnest(known) k
-         WHERE k = ANY (hidden || public.threadline_list_v1(rules, 'as_text'))),
+            new_row.%1$I := CASE WHEN false THEN new_row.%1$I END;', c.name, format(c.value, 'old_row', c.name), format(c.value, 'new_row', c.name))
+            WHEN rules -> 'on_change' ? c.name THEN format('
+            IF %1$L = ANY (unchanged) THEN
+                old_row.%1$I := CASE WHEN false THEN old_row.%1$I END;
+                new_row.%1$I := CASE WHEN false THEN new_row.%1$I END;
+            END IF;', c.name) END, '' ORDER BY c.name COLLATE "C"),
         rules -> 'max_value_bytes')
+    FROM (
+        SELECT n.name, CASE WHEN rules -> 'redacted' ? n.name THEN quote_literal('') WHEN rules -> 'as_text' ? n.name THEN 'concat(%s.%I)' END AS value
+        FROM unnest('{key,redacted,as_text,inexact,on_change}'::text[]) list(name), unnest(public.threadline_list_v1(rules, list.name)) n(name)
+        GROUP BY 1) c
 $$;
 
 -- When the images of a table are made so: for every row, for those of an UPDATE, or never; as a condition.
@@ -1424,7 +1425,7 @@ AS $$
     SELECT string_agg(piece.text || coalesce(CASE place.name[1]
         WHEN 'rules' THEN quote_literal(rules) || '::jsonb'
         WHEN 'special' THEN public.threadline_is_special_v1(rules)
-        WHEN 'images' THEN CASE public.threadline_is_special_v1(rules) WHEN 'false' THEN 'NULL;' ELSE public.threadline_special_images_v1(rules, known) END
+        WHEN 'images' THEN CASE public.threadline_is_special_v1(rules) WHEN 'false' THEN 'NULL;' ELSE public.threadline_special_images_v1(rules) END
         WHEN 'immediate' THEN CASE WHEN rules ? 'key_deferrable' THEN 'false' ELSE 'true' END -- one row at a time has a key
         WHEN 'known_columns' THEN quote_literal(known) || '::text[]'
         WHEN 'relation' THEN (

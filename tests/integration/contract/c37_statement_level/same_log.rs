@@ -1,8 +1,8 @@
 //! What both levels record alike.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use threadline::{Definition, Level};
-use threadline_tests::{TestDb, execute, value};
+use threadline_tests::{TestDb, execute, rows, value};
 
 use super::super::log::{assert_newest_images_equal_table, lines};
 use super::{ITEM, captured, items, same_log};
@@ -89,6 +89,37 @@ fn c37_columns_of_any_name() {
         );
         assert_eq!(log.len(), 7);
         assert_newest_images_equal_table(&db, "items");
+    }
+}
+
+/// Images don't show that the text of a document changed, or that a masked value did.
+#[test]
+fn c37_changes_that_images_do_not_show() {
+    for definition in [ITEM, ITEM.mask(&["secret"]), ITEM.on_change(&["doc"])] {
+        let (db, log) = same_log(
+            "CREATE TABLE items (id bigint PRIMARY KEY, name text, doc json, docs json[], secret text)",
+            &["items"],
+            definition,
+            &[
+                r#"INSERT INTO items SELECT n, 'a', '{"a":1}', ARRAY[json '{"a":1}'], 's' FROM generate_series(1, 3) n"#,
+                r#"UPDATE items SET name = 'b', doc = '{"a": 1}', docs = ARRAY[json '{"a": 1}'], secret = 't'"#,
+                r#"UPDATE items SET doc = '{"a" :1}'"#,
+                "UPDATE items SET secret = 'u', name = 'c' WHERE id < 3",
+                "UPDATE items SET id = id + 10, doc = '{}'",
+                "DELETE FROM items",
+            ],
+        );
+        assert_eq!(log.len(), 3 + 3 + 3 + 2 + 6 + 3);
+        let fields = rows(
+            &mut db.auditor(),
+            "SELECT DISTINCT changed_fields AS f FROM audit_changes WHERE op = 'update' ORDER BY 1",
+        );
+        let expected = [
+            json!(["doc"]),
+            json!(["doc", "docs", "name", "secret"]),
+            json!(["name", "secret"]),
+        ];
+        assert_eq!(fields, expected.map(|f| json!({"f": f})));
     }
 }
 
