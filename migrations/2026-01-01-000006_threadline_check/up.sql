@@ -149,6 +149,15 @@ AS $$
               AND ('json' IN (t.typname, e.typname, b.typname) OR 'c' IN (t.typtype, e.typtype, b.typtype))), '[]')))
 $$;
 
+-- Whether all triggers of a table's capture are there and enabled: those of its rows, by row or by statement, and of TRUNCATE.
+CREATE OR REPLACE FUNCTION public.threadline_is_captured_v1(relation oid) RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+    SELECT count(*) FILTER (WHERE t.tgname = '!threadline') * 3 + count(*) FILTER (WHERE t.tgname IN ('!threadline_insert', '!threadline_update', '!threadline_delete')) >= 3
+        AND count(*) FILTER (WHERE t.tgname IN ('!threadline_truncate', '~threadline_truncate')) > 0
+    FROM pg_catalog.pg_trigger t WHERE t.tgrelid = relation AND t.tgenabled IN ('O', 'A')
+$$;
+
 -- Statement triggers see the rows of one table, and only through that table.
 CREATE OR REPLACE FUNCTION public.threadline_check_statement_level_v1(relation regclass) RETURNS void
 LANGUAGE plpgsql STABLE

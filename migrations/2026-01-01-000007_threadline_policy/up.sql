@@ -214,8 +214,7 @@ BEGIN
     SELECT substr(p.proname, length('threadline_capture_') + 1)::integer INTO attached
     FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
     WHERE t.tgrelid = relation AND t.tgname LIKE '!threadline%' AND p.pronamespace = 'public'::regnamespace LIMIT 1;
-    was_captured := EXISTS (
-        SELECT FROM public.threadline_attached_v1(relation) a WHERE a.held_by = relation AND a.name IN ('!threadline', '!threadline_insert'));
+    was_captured := public.threadline_is_captured_v1(relation);
     changes_triggers := EXISTS (
         SELECT t.held_by, t.name FROM public.threadline_triggers_v1(relation, rules) t
         EXCEPT SELECT a.held_by, a.name FROM public.threadline_attached_v1(relation) a);

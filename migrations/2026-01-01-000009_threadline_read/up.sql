@@ -177,16 +177,13 @@ BEGIN
             IN ('public.audit_transactions'::regclass, 'public.audit_changes'::regclass, 'public.audit_commits'::regclass));
 END $$;
 
--- When changes of a table were not captured, as far as is known. Where its trigger is missing or disabled, nothing is certain
+-- When changes of a table were not captured, as far as is known. Where a trigger is missing or disabled, nothing is certain
 -- since its last change: it may be another table, of the same name. On a logical subscriber the triggers are the publisher's.
 CREATE OR REPLACE FUNCTION public.threadline_gaps_v1(relation regclass, audited public.audit_tables) RETURNS tstzrange[]
 LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
-    IF audited.installed_at IS NULL OR public.threadline_replicated_v1() OR EXISTS (
-        SELECT FROM pg_catalog.pg_trigger t
-        WHERE t.tgrelid = relation AND t.tgname IN ('!threadline', '!threadline_insert') AND t.tgenabled IN ('O', 'A'))
-    THEN
+    IF audited.installed_at IS NULL OR public.threadline_is_captured_v1(relation) OR public.threadline_replicated_v1() THEN
         RETURN audited.gaps;
     END IF;
     RETURN audited.gaps || tstzrange(coalesce((

@@ -12,6 +12,7 @@ on_both_kinds!(
     writes_past_statement_triggers,
     a_table_of_the_same_name,
     capture_that_is_gone,
+    a_part_of_capture_that_is_gone,
 );
 
 diesel::table! { posts (id) { id -> BigInt, title -> Text, } }
@@ -155,6 +156,7 @@ fn capture_that_is_gone(db: &TestDb) {
         assert_unknown(db, clock(&mut db.app()), "was not captured during");
         assert_eq!(posts_at(db, at), then, "{gone}");
     }
+    execute(&mut db.owner(), "ALTER TABLE posts ENABLE TRIGGER USER");
     db.capture("posts", Post::DEFINITION);
     assert_unknown(db, clock(&mut db.app()), "is not known as a whole");
     execute(
@@ -166,6 +168,25 @@ fn capture_that_is_gone(db: &TestDb) {
         [1, 2].map(|id| Post::as_of(id, now).get_result(&mut db.auditor()).unwrap());
     assert_eq!(first.into_row().unwrap().title, "seen");
     assert_eq!(second, AsOf::Unknown);
+}
+
+/// One of the triggers is disabled, or gone; the others go on.
+fn a_part_of_capture_that_is_gone(db: &TestDb) {
+    let (at, then) = two_posts(db, Level::Statement);
+    execute(&mut db.app(), "INSERT INTO posts VALUES (3, 'third')");
+    for trigger in ["insert", "update", "delete", "truncate"] {
+        let disable = format!("ALTER TABLE posts DISABLE TRIGGER \"!threadline_{trigger}\"");
+        execute(&mut db.owner(), &disable);
+        assert_unknown(db, clock(&mut db.app()), "was not captured during");
+        assert_eq!(posts_at(db, at), then, "{trigger}");
+        execute(&mut db.owner(), "ALTER TABLE posts ENABLE TRIGGER USER");
+    }
+    assert_eq!(posts_at(db, clock(&mut db.app())).len(), 3);
+    execute(
+        &mut db.owner(),
+        "DROP TRIGGER \"!threadline_truncate\" ON posts",
+    );
+    assert_unknown(db, clock(&mut db.app()), "was not captured during");
 }
 
 /// The table as of the moment is refused to everybody.

@@ -1327,6 +1327,15 @@ AS $$
               AND ('json' IN (t.typname, e.typname, b.typname) OR 'c' IN (t.typtype, e.typtype, b.typtype))), '[]')))
 $$;
 
+-- Whether all triggers of a table's capture are there and enabled: those of its rows, by row or by statement, and of TRUNCATE.
+CREATE OR REPLACE FUNCTION public.threadline_is_captured_v1(relation oid) RETURNS boolean
+LANGUAGE sql STABLE
+AS $$
+    SELECT count(*) FILTER (WHERE t.tgname = '!threadline') * 3 + count(*) FILTER (WHERE t.tgname IN ('!threadline_insert', '!threadline_update', '!threadline_delete')) >= 3
+        AND count(*) FILTER (WHERE t.tgname IN ('!threadline_truncate', '~threadline_truncate')) > 0
+    FROM pg_catalog.pg_trigger t WHERE t.tgrelid = relation AND t.tgenabled IN ('O', 'A')
+$$;
+
 -- Statement triggers see the rows of one table, and only through that table.
 CREATE OR REPLACE FUNCTION public.threadline_check_statement_level_v1(relation regclass) RETURNS void
 LANGUAGE plpgsql STABLE
@@ -1557,8 +1566,7 @@ BEGIN
     SELECT substr(p.proname, length('threadline_capture_') + 1)::integer INTO attached
     FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
     WHERE t.tgrelid = relation AND t.tgname LIKE '!threadline%' AND p.pronamespace = 'public'::regnamespace LIMIT 1;
-    was_captured := EXISTS (
-        SELECT FROM public.threadline_attached_v1(relation) a WHERE a.held_by = relation AND a.name IN ('!threadline', '!threadline_insert'));
+    was_captured := public.threadline_is_captured_v1(relation);
     changes_triggers := EXISTS (
         SELECT t.held_by, t.name FROM public.threadline_triggers_v1(relation, rules) t
         EXCEPT SELECT a.held_by, a.name FROM public.threadline_attached_v1(relation) a);
@@ -2240,16 +2248,13 @@ BEGIN
             IN ('public.audit_transactions'::regclass, 'public.audit_changes'::regclass, 'public.audit_commits'::regclass));
 END $$;
 
--- When changes of a table were not captured, as far as is known. Where its trigger is missing or disabled, nothing is certain
+-- When changes of a table were not captured, as far as is known. Where a trigger is missing or disabled, nothing is certain
 -- since its last change: it may be another table, of the same name. On a logical subscriber the triggers are the publisher's.
 CREATE OR REPLACE FUNCTION public.threadline_gaps_v1(relation regclass, audited public.audit_tables) RETURNS tstzrange[]
 LANGUAGE plpgsql STABLE
 AS $$
 BEGIN
-    IF audited.installed_at IS NULL OR public.threadline_replicated_v1() OR EXISTS (
-        SELECT FROM pg_catalog.pg_trigger t
-        WHERE t.tgrelid = relation AND t.tgname IN ('!threadline', '!threadline_insert') AND t.tgenabled IN ('O', 'A'))
-    THEN
+    IF audited.installed_at IS NULL OR public.threadline_is_captured_v1(relation) OR public.threadline_replicated_v1() THEN
         RETURN audited.gaps;
     END IF;
     RETURN audited.gaps || tstzrange(coalesce((
