@@ -43,7 +43,7 @@ fn a_killed_client() {
 }
 
 /// The server learns of it when it has an answer to send, so nothing may keep it from one. Looking up each of the rows by itself
-/// took more than a minute.
+/// would take more than a minute.
 #[test]
 fn a_client_that_is_killed_while_a_revert_is_planned() {
     let _alone = alone();

@@ -33,7 +33,7 @@ fn changed_fields(definition: Definition, columns: &str, before: &str, update: &
     change["changed_fields"].clone()
 }
 
-/// Fails without `IF NEW *= OLD THEN RETURN NULL` in trigger.sql.
+/// Fails without `IF NEW *= OLD THEN RETURN NEW` in trigger.sql.
 #[test]
 fn c10_an_update_that_changes_nothing_is_not_recorded() {
     let columns = "name text, doc json, price numeric";

@@ -85,7 +85,7 @@ fn c11_an_update_that_sets_the_key_to_itself_is_no_key_change() {
     assert_eq!(lines(&db, "items")[3..], ["update 1"]);
 }
 
-/// Fails without `outcome = 'moved'` in trigger.sql: the second row's delete takes the first one's place.
+/// Fails without `RETURN 'left'` where threadline_record_v1 records a key change: the second row's delete takes the first one's place.
 #[test]
 fn c11_swapped_keys_end_with_the_live_rows_newest() {
     let db = items(DEFERRABLE);

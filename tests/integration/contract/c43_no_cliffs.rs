@@ -77,7 +77,6 @@ fn c43_no_row_is_made_column_by_column() {
                 &[&upsert, "UPDATE docs SET note = note || '?'"],
                 &["DELETE FROM docs"],
             ] {
-                // At statement level, rows that were written before are compared; only that is prepared by a query.
                 let calls = rare_calls(&db, sql);
                 assert_eq!(calls, [] as [Value; 0], "{columns} {level:?} {sql:?}");
             }

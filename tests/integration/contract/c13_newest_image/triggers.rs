@@ -129,7 +129,7 @@ fn c13_a_deleted_row_inserted_again_by_a_trigger_before_its_turn() {
     );
 }
 
-/// Fails without `OR outcome = 'moved'` in trigger.sql.
+/// Fails without `RETURN 'left'` where threadline_record_v1 records a key change.
 #[test]
 fn c13_a_key_taken_again_by_a_trigger_before_its_turn() {
     holds(
