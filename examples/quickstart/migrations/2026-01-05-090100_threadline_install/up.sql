@@ -3231,7 +3231,7 @@ $$;
 
 -- The columns in which live rows differ from what they were left as, by the places of the rows that do. What can't be compared,
 -- because it is redacted or was not stored, has changed if a later change says so.
-CREATE OR REPLACE FUNCTION public.threadline_since(audited public.audit_tables, net jsonb[], live jsonb[])
+CREATE OR REPLACE FUNCTION public.threadline_since(audited public.audit_tables, keys jsonb[], last_ids bigint[], recorded jsonb[], live jsonb[])
 RETURNS TABLE (place bigint, columns text[])
 LANGUAGE plpgsql STABLE
 AS $$
@@ -3241,10 +3241,11 @@ DECLARE
 BEGIN
     RETURN QUERY
     WITH kept AS (
-        SELECT u.place, u.n -> 'key' AS key, (u.n -> 'last_id')::bigint AS last_id, u.n -> 'after' AS recorded, u.l AS live,
-            record_image_eq(ROW(u.n -> 'after'), ROW(u.l)) AS is_same
-        FROM (SELECT unnest(net) AS n, unnest(live) AS l, generate_series(1, cardinality(net))::bigint AS place) u
-        WHERE u.l IS NOT NULL AND u.n -> 'after' <> 'null'
+        SELECT u.*, record_image_eq(ROW(u.recorded), ROW(u.live)) AS is_same
+        FROM (
+            SELECT unnest(keys) AS key, unnest(last_ids) AS last_id, unnest(recorded) AS recorded, unnest(live) AS live,
+                generate_series(1, cardinality(keys))::bigint AS place) u
+        WHERE u.live IS NOT NULL AND u.recorded IS NOT NULL
         OFFSET 0),
     named AS (
         SELECT k.place, k.recorded, k.live, e.key AS name, true AS differs
@@ -3423,14 +3424,15 @@ END $$;
 -- What undoing the net changes of one table takes, as a list of JSON objects: each with what stands in its way now, where something does. See
 -- threadline_revert. Values that nobody asks for are left out: of an update, those of columns that didn't change, and of an
 -- insert all, unless a foreign key has them.
-CREATE OR REPLACE FUNCTION public.threadline_undone_v1(audited public.audit_tables, net jsonb[], locked boolean, judged boolean) RETURNS text
+CREATE OR REPLACE FUNCTION public.threadline_undone_v1(audited public.audit_tables, keys jsonb[], last_ids bigint[], remade boolean[], changed jsonb[],
+    before jsonb[], after jsonb[], locked boolean, judged boolean) RETURNS text
 LANGUAGE plpgsql
+SET enable_mergejoin = off
 AS $$
 DECLARE
     relation CONSTANT pg_catalog.regclass := to_regclass(format('%I.%I', audited.table_schema, audited.table_name));
     documents CONSTANT pg_catalog.text[] := ARRAY(
         SELECT a.attname FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.atttypid = 'json'::regtype AND NOT a.attisdropped);
-    keys CONSTANT pg_catalog.jsonb[] := ARRAY(SELECT u.n -> 'key' FROM (SELECT unnest(net) AS n) u);
     linked CONSTANT pg_catalog.text[] := ARRAY(
         SELECT DISTINCT c FROM public.threadline_foreign_keys_v1() f, unnest(CASE WHEN f.child = relation THEN f.child_columns ELSE '{}' END
             || CASE WHEN f.parent = relation THEN f.parent_columns ELSE '{}' END) c WHERE f.child = relation OR f.parent = relation);
@@ -3443,29 +3445,27 @@ BEGIN
     IF relation IS NOT NULL THEN
         live := public.threadline_live(audited, keys, locked);
         IF documents <> '{}' THEN
-            net := ARRAY(
-                SELECT u.n || jsonb_build_object('before', public.threadline_restorable(documents, u.n -> 'before'))
-                FROM (SELECT unnest(net) AS n) u);
+            before := ARRAY(SELECT public.threadline_restorable(documents, u.b) FROM (SELECT unnest(before) AS b) u);
         END IF;
         -- The rows as they would be, where that is looked at.
         target := ARRAY(
             SELECT CASE
-                WHEN u.n -> 'before' = 'null' THEN NULL
-                WHEN u.l IS NULL THEN u.n -> 'before'
-                WHEN (u.n -> 'remade')::boolean THEN u.l || (u.n -> 'before')
-                WHEN judged OR u.n -> 'changed' ?| guarded THEN u.l || (
-                    SELECT coalesce(jsonb_object_agg(c, u.n -> 'before' -> c), '{}') FROM jsonb_array_elements_text(u.n -> 'changed') c WHERE u.n -> 'before' ? c) END
-            FROM (SELECT unnest(net) AS n, unnest(live) AS l) u);
+                WHEN u.b IS NULL THEN NULL
+                WHEN u.l IS NULL THEN u.b
+                WHEN u.r THEN u.l || u.b
+                WHEN judged OR u.c ?| guarded THEN u.l || (
+                    SELECT coalesce(jsonb_object_agg(n, u.b -> n), '{}') FROM jsonb_array_elements_text(u.c) n WHERE u.b ? n) END
+            FROM (SELECT unnest(remade) AS r, unnest(changed) AS c, unnest(before) AS b, unnest(live) AS l) u);
         leaving := ARRAY(
-            SELECT CASE WHEN u.l IS NOT NULL AND u.n -> 'before' = 'null' THEN u.n -> 'key' END
-            FROM (SELECT unnest(net) AS n, unnest(live) AS l) u);
+            SELECT CASE WHEN u.l IS NOT NULL AND u.b IS NULL THEN u.key END
+            FROM (SELECT unnest(keys) AS key, unnest(before) AS b, unnest(live) AS l) u);
     END IF;
     -- As text: json_build_object() looks up the types of its arguments for every row.
     RETURN (
         WITH found AS (
             SELECT f.place, string_agg(concat(',"', f.what, '":', f.found), '' ORDER BY f.what) AS found
             FROM (
-                SELECT s.place, 'since' AS what, to_jsonb(s.columns) AS found FROM public.threadline_since(audited, net, live) s
+                SELECT s.place, 'since' AS what, to_jsonb(s.columns) AS found FROM public.threadline_since(audited, keys, last_ids, after, live) s
                 UNION ALL
                 SELECT t.place, 'taken', jsonb_agg(t.taken) FROM public.threadline_taken_v1(audited, keys, live, target) t WHERE relation IS NOT NULL GROUP BY 1
                 UNION ALL
@@ -3477,16 +3477,16 @@ BEGIN
             SELECT c.changed, ARRAY(
                 SELECT a.attname::text FROM pg_catalog.pg_attribute a
                 WHERE a.attrelid = relation AND a.attnum > 0 AND a.attname <> ALL (linked) AND NOT c.changed ? a.attname) AS names
-            FROM (SELECT DISTINCT n -> 'changed' AS changed FROM unnest(net) n) c)
-        SELECT string_agg(concat('{"table_id":', audited.id, ',"key":', u.n -> 'key', ',"last_id":', u.n -> 'last_id', ',"remade":', u.n -> 'remade', ',"changed":', u.n -> 'changed',
-            ',"before":', coalesce(u.before - CASE WHEN u.n -> 'remade' = 'false' THEN x.names ELSE '{}' END, 'null'),
-            ',"after":', coalesce(u.after - CASE WHEN u.n -> 'remade' = 'false' OR u.before IS NULL THEN x.names ELSE '{}' END, 'null'),
-            ',"live":', to_jsonb(u.l IS NOT NULL), f.found,
-            CASE WHEN judged THEN concat(',"judged":', to_jsonb(array_remove(ARRAY[u.l, u.t], NULL))) END, '}'), ',' ORDER BY u.place)
+            FROM (SELECT DISTINCT unnest(changed) AS changed) c)
+        SELECT string_agg(concat('{"table_id":', audited.id, ',"key":', u.key, ',"last_id":', u.last_id, ',"remade":', to_jsonb(u.remade), ',"changed":', u.changed,
+            ',"before":', coalesce(CASE WHEN u.remade THEN u.before ELSE u.before - x.names END, 'null'),
+            ',"after":', coalesce(CASE WHEN u.remade AND u.before IS NOT NULL THEN u.after ELSE u.after - x.names END, 'null'),
+            ',"live":', to_jsonb(u.live IS NOT NULL), f.found,
+            CASE WHEN judged THEN concat(',"judged":', to_jsonb(array_remove(ARRAY[u.live, u.target], NULL))) END, '}'), ',' ORDER BY u.place)
         FROM (
-            SELECT p.*, nullif(p.n -> 'before', 'null') AS before, nullif(p.n -> 'after', 'null') AS after
-            FROM (SELECT unnest(net) AS n, unnest(live) AS l, unnest(target) AS t, generate_series(1, cardinality(net)) AS place) p) u
-        JOIN unasked x ON x.changed = u.n -> 'changed'
+            SELECT unnest(keys) AS key, unnest(last_ids) AS last_id, unnest(remade) AS remade, unnest(changed) AS changed, unnest(before) AS before,
+                unnest(after) AS after, unnest(live) AS live, unnest(target) AS target, generate_series(1, cardinality(keys)) AS place) u
+        JOIN unasked x ON x.changed = u.changed
         LEFT JOIN found f ON f.place = u.place);
 END $$;
 
@@ -3505,11 +3505,13 @@ DECLARE
     involved integer[] := '{}';
 BEGIN
     FOR net IN
-        SELECT n.table_id, array_agg(to_jsonb(n) ORDER BY n.key) AS rows FROM public.threadline_net(tx, single, shown) n GROUP BY 1 ORDER BY 1
+        SELECT n.table_id, array_agg(n.key) AS keys, array_agg(n.last_id) AS last_ids, array_agg(n.remade) AS remade, array_agg(to_jsonb(n.changed)) AS changed,
+            array_agg(n.before) AS before, array_agg(n.after) AS after
+        FROM (SELECT u.* FROM public.threadline_net(tx, single, shown) u ORDER BY u.table_id, u.key) n GROUP BY 1 ORDER BY 1
     LOOP
         SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = net.table_id;
         involved := involved || net.table_id;
-        undone := undone || public.threadline_undone_v1(audited, net.rows, locked, shown IS NOT NULL);
+        undone := undone || public.threadline_undone_v1(audited, net.keys, net.last_ids, net.remade, net.changed, net.before, net.after, locked, shown IS NOT NULL);
     END LOOP;
     RETURN json_build_object(
         'transaction_id', tx, 'change_id', single, 'rows', concat('[', array_to_string(undone, ','), ']')::json,
