@@ -105,6 +105,8 @@ CREATE TABLE IF NOT EXISTS public.audit_tables (
     rules jsonb,
     -- Columns that were ever stored only when they change: a missing one is read from an earlier change.
     on_change text[] NOT NULL DEFAULT '{}',
+    -- What the table was besides its name when this was written, and what DDL may have changed; see threadline_identity_v1.
+    identity jsonb NOT NULL DEFAULT '{}',
     UNIQUE (table_schema, table_name)
 );
 

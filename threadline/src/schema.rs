@@ -102,6 +102,7 @@ diesel::table! {
         added_columns -> Jsonb,
         rules -> Nullable<Jsonb>,
         on_change -> Array<Text>,
+        identity -> Jsonb,
     }
 }
 

@@ -41,6 +41,7 @@ mod c36_versions;
 mod c37_statement_level;
 mod c38_origin;
 mod c40_readers;
+mod c42_ddl;
 mod c43_no_cliffs;
 
 use threadline_tests::log;

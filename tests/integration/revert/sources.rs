@@ -201,6 +201,12 @@ fn a_table_and_a_column_that_were_renamed() {
 fn of_several_former_names_the_newest_has_the_value() {
     let db = items(plain().store_changed_from());
     db.create("ALTER TABLE items RENAME name TO label; ALTER TABLE items ADD name text");
+    db.capture(
+        "items",
+        plain()
+            .store_changed_from()
+            .columns_formerly(&[("label", "name")]),
+    );
     execute(
         &mut db.app(),
         "INSERT INTO items (id, label, name, n) VALUES (1, 'its own', 'another', 1)",

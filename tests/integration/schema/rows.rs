@@ -121,6 +121,7 @@ struct AuditedTable {
     added_columns: Value,
     rules: Option<Value>,
     on_change: Vec<String>,
+    identity: Value,
 }
 
 /// A row of each table in which nothing is NULL, stored as a restore would: the seal isn't to add a commit.
@@ -129,7 +130,7 @@ const SAMPLES: &str = "
     SET timezone = 'UTC';
     INSERT INTO audit_tables VALUES (7, 's', 'users', '{people,folk}', '{id,tenant}', '2026-01-01', '2026-01-02',
         'abc', 1, '{\"[2026-01-03,2026-01-04)\",\"[2026-01-05,)\"}', '{\"r\": [\"x\"]}', '{\"f\": [\"y\"]}', '{\"a\": 1}',
-        '{\"key\": [\"id\"]}', '{body}');
+        '{\"key\": [\"id\"]}', '{body}', '{\"relation\": 1}');
     INSERT INTO audit_transactions VALUES ('00000000-0000-0000-0000-000000000001', '18446744073709551615', '2026-02-01',
         'src', '{\"m\": 1}', '{\"type\": \"user\", \"id\": \"42\"}', '00000000-0000-0000-0000-000000000002', 'req',
         'cor', 'job', 'su', 'ro', 'app', '192.0.2.1');
@@ -171,6 +172,7 @@ fn every_column_loads_what_is_stored() {
             added_columns: json!({"a": 1}),
             rules: Some(json!({"key": ["id"]})),
             on_change: vec!["body".to_owned()],
+            identity: json!({"relation": 1}),
         }]
     );
     let transaction = audit_transactions::table.select(Transaction::as_select());

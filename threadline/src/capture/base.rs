@@ -7,7 +7,7 @@ use super::{Identifier, Literal, Storage};
 pub const REVISION: u32 = 1;
 
 /// The migrations of the audit schema, in order: up and down.
-const PARTS: [(&str, &str); 12] = [
+const PARTS: [(&str, &str); 13] = [
     (
         include_str!("../../migrations/2026-01-01-000001_threadline_tables/up.sql"),
         include_str!("../../migrations/2026-01-01-000001_threadline_tables/down.sql"),
@@ -33,28 +33,32 @@ const PARTS: [(&str, &str); 12] = [
         include_str!("../../migrations/2026-01-01-000006_threadline_check/down.sql"),
     ),
     (
-        include_str!("../../migrations/2026-01-01-000007_threadline_policy/up.sql"),
-        include_str!("../../migrations/2026-01-01-000007_threadline_policy/down.sql"),
+        include_str!("../../migrations/2026-01-01-000007_threadline_identity/up.sql"),
+        include_str!("../../migrations/2026-01-01-000007_threadline_identity/down.sql"),
     ),
     (
-        include_str!("../../migrations/2026-01-01-000008_threadline_protect/up.sql"),
-        include_str!("../../migrations/2026-01-01-000008_threadline_protect/down.sql"),
+        include_str!("../../migrations/2026-01-01-000008_threadline_policy/up.sql"),
+        include_str!("../../migrations/2026-01-01-000008_threadline_policy/down.sql"),
     ),
     (
-        include_str!("../../migrations/2026-01-01-000009_threadline_read/up.sql"),
-        include_str!("../../migrations/2026-01-01-000009_threadline_read/down.sql"),
+        include_str!("../../migrations/2026-01-01-000009_threadline_protect/up.sql"),
+        include_str!("../../migrations/2026-01-01-000009_threadline_protect/down.sql"),
     ),
     (
-        include_str!("../../migrations/2026-01-01-000010_threadline_moment/up.sql"),
-        include_str!("../../migrations/2026-01-01-000010_threadline_moment/down.sql"),
+        include_str!("../../migrations/2026-01-01-000010_threadline_read/up.sql"),
+        include_str!("../../migrations/2026-01-01-000010_threadline_read/down.sql"),
     ),
     (
-        include_str!("../../migrations/2026-01-01-000011_threadline_timeline/up.sql"),
-        include_str!("../../migrations/2026-01-01-000011_threadline_timeline/down.sql"),
+        include_str!("../../migrations/2026-01-01-000011_threadline_moment/up.sql"),
+        include_str!("../../migrations/2026-01-01-000011_threadline_moment/down.sql"),
     ),
     (
-        include_str!("../../migrations/2026-01-01-000012_threadline_revert/up.sql"),
-        include_str!("../../migrations/2026-01-01-000012_threadline_revert/down.sql"),
+        include_str!("../../migrations/2026-01-01-000012_threadline_timeline/up.sql"),
+        include_str!("../../migrations/2026-01-01-000012_threadline_timeline/down.sql"),
+    ),
+    (
+        include_str!("../../migrations/2026-01-01-000013_threadline_revert/up.sql"),
+        include_str!("../../migrations/2026-01-01-000013_threadline_revert/down.sql"),
     ),
 ];
 

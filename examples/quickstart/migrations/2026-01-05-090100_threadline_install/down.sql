@@ -66,7 +66,7 @@ DROP FUNCTION public.threadline_numbered_here_v1(uuid);
 DROP FUNCTION public.threadline_at(timestamptz, text[]);
 DROP FUNCTION public.threadline_moment(anyelement, regclass, timestamptz, jsonb, text[]);
 DROP FUNCTION public.threadline_moment_query(regclass, timestamptz, jsonb, text[], boolean);
-DROP FUNCTION public.threadline_row_query(regclass, public.audit_tables, jsonb, text[], boolean, text);
+DROP FUNCTION public.threadline_row_query(regclass, public.audit_tables, timestamp with time zone, jsonb, text[], boolean, text);
 DROP FUNCTION public.threadline_row(anyelement, regclass, bigint, jsonb, text[], jsonb);
 DROP FUNCTION public.threadline_known_at(regclass, timestamptz);
 DROP FUNCTION public.threadline_late(timestamptz);
@@ -87,8 +87,6 @@ DROP FUNCTION public.threadline_keys(integer, jsonb);
 DROP FUNCTION public.threadline_key(regclass, jsonb);
 DROP FUNCTION public.threadline_table(regclass);
 DROP FUNCTION public.threadline_unquoted_v1(jsonb);
-DROP FUNCTION public.threadline_gaps_v1(regclass, public.audit_tables);
-DROP FUNCTION public.threadline_replicated_v1();
 
 DROP TRIGGER IF EXISTS threadline_end_gap ON public.audit_tables;
 DO $$
@@ -123,6 +121,15 @@ DROP FUNCTION public.threadline_triggers_v1(regclass, jsonb);
 DROP FUNCTION public.threadline_bound_body_v1(regclass, jsonb, text[], text[], text[], text);
 DROP FUNCTION public.threadline_is_special_v1(jsonb);
 DROP FUNCTION public.threadline_special_images_v1(jsonb);
+
+DROP FUNCTION public.threadline_entry(regclass);
+DROP FUNCTION public.threadline_known_v1(jsonb, jsonb, jsonb, timestamptz, timestamptz);
+DROP FUNCTION public.threadline_is_altered_v1(jsonb);
+DROP FUNCTION public.threadline_noted_v1(public.audit_tables, regclass, timestamptz);
+DROP FUNCTION public.threadline_entry_v1(regclass, integer);
+DROP FUNCTION public.threadline_replicated_v1();
+DROP FUNCTION public.threadline_drift_v1(jsonb, jsonb, text[]);
+DROP FUNCTION public.threadline_identity_v1(regclass);
 
 DROP FUNCTION public.threadline_check_statement_level_v1(regclass);
 DROP FUNCTION public.threadline_is_captured_v1(oid);

@@ -108,6 +108,8 @@ CREATE TABLE IF NOT EXISTS public.audit_tables (
     rules jsonb,
     -- Columns that were ever stored only when they change: a missing one is read from an earlier change.
     on_change text[] NOT NULL DEFAULT '{}',
+    -- What the table was besides its name when this was written, and what DDL may have changed; see threadline_identity_v1.
+    identity jsonb NOT NULL DEFAULT '{}',
     UNIQUE (table_schema, table_name)
 );
 
@@ -1350,6 +1352,238 @@ BEGIN
     END IF;
 END $$;
 
+-- What a table is besides its name, and what DDL did to it since it was captured: reads fold it into what the registry says, and
+-- the next capture notes it. What can't be told apart counts as the worse of both.
+
+-- A table as the catalog has it:
+--   cluster, log  where this was looked up: in a restored copy, the numbers are others
+--   relation      its oid
+--   inherited     whether rows of other tables show in it
+--   keys          the columns of each unique index that can be a key, sorted
+--   tree          the oids of the table and its partitions -> the file, the persistence, and whether it may have come with
+--                 rows: a partition that is attached has every column written again, one that is created as such has not
+--   triggers      what records its rows -> by which transaction it was written
+--   width         the highest number that a column ever had
+--   columns       name -> number, type, its modifier, by which transaction it was written, whether rows from before it have a
+--                 value, its default
+-- The registry has it with four more:
+--   at            when it was looked up
+--   freed         names that columns no longer have
+--   column_gaps   column -> intervals in which DDL may have changed its values without a change being recorded
+--   unsure        intervals after which there were further columns, `added` in this order, which may have had other names in
+--                 between: what was recorded then tells by the names that it has, whether they are among `names`
+CREATE OR REPLACE FUNCTION public.threadline_identity_v1(relation regclass) RETURNS jsonb
+LANGUAGE plpgsql STABLE -- whose plans are kept
+AS $$
+BEGIN
+    -- Not pg_partition_tree(), which waits for whoever alters a partition.
+    RETURN (WITH RECURSIVE tree(oid) AS (
+        SELECT relation::oid
+        UNION
+        SELECT i.inhrelid FROM tree JOIN pg_catalog.pg_inherits i ON i.inhparent = tree.oid JOIN pg_catalog.pg_class p ON p.oid = tree.oid AND p.relkind = 'p')
+    SELECT jsonb_build_object(
+        'cluster', (SELECT s.system_identifier::text FROM pg_control_system() s),
+        'log', 'public.audit_changes'::regclass::oid::bigint,
+        'relation', relation::oid::bigint,
+        'inherited', EXISTS (
+            SELECT FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid AND c.relkind <> 'p'
+            JOIN pg_catalog.pg_inherits i ON i.inhparent = c.oid),
+        'keys', (
+            SELECT coalesce(jsonb_agg(k.columns), '[]') FROM pg_catalog.pg_index i
+            CROSS JOIN LATERAL (
+                SELECT jsonb_agg(a.attname::text ORDER BY a.attname::text COLLATE "C") AS columns
+                FROM unnest(i.indkey::int2[]) WITH ORDINALITY n(attnum, position)
+                JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = n.attnum
+                WHERE n.position <= i.indnkeyatts) k
+            WHERE i.indrelid = relation AND (i.indisprimary OR i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL)),
+        'tree', (
+            SELECT jsonb_object_agg(c.oid, jsonb_build_array(c.relfilenode::bigint, c.relpersistence, NOT EXISTS (
+                SELECT FROM pg_catalog.pg_attribute s JOIN pg_catalog.pg_attribute a ON a.attrelid = s.attrelid AND a.attnum > 0
+                WHERE s.attrelid = c.oid AND s.attname = 'tableoid' AND a.xmin = s.xmin AND a.cmin = s.cmin)))
+            FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid),
+        'triggers', (
+            SELECT coalesce(jsonb_object_agg(concat(t.tgrelid, t.tgname), t.xmin::text::bigint), '{}')
+            FROM tree JOIN pg_catalog.pg_trigger t ON t.tgrelid = tree.oid
+            WHERE t.tgname ~ '^[!~]threadline' AND t.tgenabled IN ('O', 'A')),
+        'width', (SELECT max(a.attnum) FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation),
+        'columns', (
+            SELECT coalesce(jsonb_object_agg(a.attname, jsonb_build_array(a.attnum, a.atttypid::bigint, a.atttypmod, a.xmin::text::bigint, a.atthasmissing, d.oid::bigint)), '{}')
+            FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+            WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped)));
+END $$;
+
+-- What DDL did between two looks at a table of which `keys` are the key columns:
+--   rows      whether rows may have come, left or changed without being recorded
+--   columns   those whose values may be others than the ones that are recorded under their names
+--   added     those that came
+--   unfilled  those of them of which nobody knows what rows from before them have
+--   renamed   column -> its name before
+-- Nothing is known of what was looked up elsewhere: then the table is taken by its name.
+CREATE OR REPLACE FUNCTION public.threadline_drift_v1(
+    was jsonb, present jsonb, keys text[], OUT rows boolean, OUT columns text[], OUT added text[], OUT unfilled text[], OUT renamed jsonb
+)
+LANGUAGE plpgsql IMMUTABLE
+AS $$
+DECLARE
+    -- VACUUM FULL writes a new file, too, but no column: except that it forgets what rows from before one have.
+    rewritten CONSTANT boolean := EXISTS (
+        SELECT FROM jsonb_each(was -> 'tree') w WHERE w.value -> 0 <> present -> 'tree' -> w.key -> 0);
+    named pg_catalog.text[];
+BEGIN
+    rows := false;
+    columns := '{}';
+    added := '{}';
+    unfilled := '{}';
+    renamed := '{}';
+    IF (was -> 'cluster') IS DISTINCT FROM (present -> 'cluster') OR (was -> 'log') IS DISTINCT FROM (present -> 'log') THEN
+        RETURN;
+    END IF;
+    IF was -> 'relation' <> present -> 'relation' THEN
+        rows := true;
+        RETURN;
+    END IF;
+    SELECT coalesce(array_agg(n.key ORDER BY n.key) FILTER (WHERE w.key IS DISTINCT FROM n.key AND (was -> 'columns' ? n.key OR was -> 'freed' ? n.key)
+            OR rewritten AND w.value -> 3 <> n.value -> 3 AND NOT (
+                (w.value -> 4)::boolean AND NOT (n.value -> 4)::boolean AND w.value -> 1 = n.value -> 1 AND w.value -> 2 = n.value -> 2
+                AND w.value -> 5 = n.value -> 5 AND n.value -> 5 <> 'null')), '{}'),
+        coalesce(array_agg(n.key ORDER BY (n.value -> 0)::integer) FILTER (WHERE w.key IS NULL), '{}'),
+        coalesce(array_agg(n.key ORDER BY n.key) FILTER (WHERE w.key IS NULL AND rewritten AND NOT (n.value -> 4)::boolean), '{}'),
+        coalesce(jsonb_object_agg(n.key, w.key) FILTER (WHERE w.key <> n.key), '{}')
+        INTO columns, added, unfilled, renamed
+    FROM jsonb_each(present -> 'columns') n LEFT JOIN jsonb_each(was -> 'columns') w ON w.value -> 0 = n.value -> 0;
+    -- A column that came and went may have had any of the new names.
+    IF (present -> 'width')::integer - (was -> 'width')::integer > (CASE renamed WHEN '{}' THEN cardinality(added) ELSE 0 END) THEN
+        columns := ARRAY(SELECT unnest(columns || added) UNION SELECT jsonb_object_keys(renamed));
+    END IF;
+    named := ARRAY(SELECT coalesce(r.key, k) FROM unnest(keys) k LEFT JOIN jsonb_each_text(renamed) r ON r.value = k ORDER BY coalesce(r.key, k) COLLATE "C");
+    rows := (present -> 'inherited')::boolean
+        OR columns && named
+        OR NOT EXISTS (SELECT FROM jsonb_array_elements(present -> 'keys') u WHERE u = to_jsonb(named))
+        OR EXISTS (SELECT FROM jsonb_each(was -> 'triggers') w WHERE w.value IS DISTINCT FROM (present -> 'triggers' -> w.key))
+        OR EXISTS (
+            SELECT FROM jsonb_each(present -> 'tree') n LEFT JOIN jsonb_each(was -> 'tree') w ON w.key = n.key
+            WHERE w.key IS NULL AND (n.value -> 2)::boolean OR w.value ->> 1 <> n.value ->> 1);
+END $$;
+
+-- Whether a subscription feeds the log, or a partition of it, so that the publisher's transactions are what it holds.
+CREATE OR REPLACE FUNCTION public.threadline_replicated_v1() RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM pg_catalog.pg_subscription_rel s
+        WHERE coalesce(pg_partition_root(s.srrelid), s.srrelid)
+            IN ('public.audit_transactions'::regclass, 'public.audit_changes'::regclass, 'public.audit_commits'::regclass));
+END $$;
+
+-- The registry's entry of a table, and what DDL did since it was noted: as intervals that are open at their end and begin when it
+-- was noted, since nobody knows when it was, nor how often. On a logical subscriber the triggers are the publisher's.
+CREATE OR REPLACE FUNCTION public.threadline_entry_v1(relation regclass, target integer) RETURNS public.audit_tables
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    entry public.audit_tables;
+    drift pg_catalog.record;
+BEGIN
+    SELECT t.* INTO entry FROM public.audit_tables t WHERE t.id = target;
+    IF public.threadline_replicated_v1() THEN
+        RETURN entry;
+    END IF;
+    SELECT d.*, i.present INTO drift
+    FROM (SELECT public.threadline_identity_v1(relation) AS present OFFSET 0) i, public.threadline_drift_v1(entry.identity, i.present, entry.key_columns) d;
+    entry.identity := entry.identity || jsonb_build_object('column_gaps', coalesce(entry.identity -> 'column_gaps', '{}') || (
+        SELECT coalesce(jsonb_object_agg(c.name, g.gaps) FILTER (WHERE g.gaps <> '[]'), '{}')
+        FROM (SELECT unnest(drift.columns) UNION SELECT jsonb_object_keys(drift.renamed)) c(name)
+        CROSS JOIN LATERAL (
+            SELECT coalesce(entry.identity -> 'column_gaps' -> c.name, '[]') || coalesce(entry.identity -> 'column_gaps' -> (drift.renamed ->> c.name), '[]')
+                || CASE WHEN c.name = ANY (drift.columns) THEN jsonb_build_array(format('[%s,)', entry.identity ->> 'at')) ELSE '[]' END AS gaps) g));
+    IF drift.added <> '{}' THEN
+        entry.identity := entry.identity || jsonb_build_object('unsure', coalesce(entry.identity -> 'unsure', '[]') || jsonb_build_object(
+            'interval', format('[%s,)', entry.identity ->> 'at'), 'added', drift.added,
+            'names', ARRAY(SELECT jsonb_object_keys(entry.identity -> 'columns') UNION SELECT jsonb_object_keys(drift.present -> 'columns'))));
+    END IF;
+    entry.former_columns := entry.former_columns || (
+        SELECT coalesce(jsonb_object_agg(r.key, jsonb_build_array(r.value) || coalesce(entry.former_columns -> r.value, '[]')), '{}')
+        FROM jsonb_each_text(drift.renamed) r);
+    entry.added_columns := entry.added_columns - drift.added - ARRAY(SELECT jsonb_object_keys(drift.renamed)) || (
+        SELECT coalesce(jsonb_object_agg(r.key, entry.added_columns -> r.value) FILTER (WHERE entry.added_columns ? r.value), '{}')
+        FROM jsonb_each_text(drift.renamed) r) || (
+        SELECT coalesce(jsonb_object_agg(u, '{"$threadline": "omitted"}'::jsonb), '{}') FROM unnest(drift.unfilled) u);
+    IF entry.installed_at IS NOT NULL AND (drift.rows OR NOT public.threadline_is_captured_v1(relation)) THEN
+        entry.gaps := entry.gaps || tstzrange(coalesce((entry.identity ->> 'at')::timestamptz, entry.installed_at), NULL, '()');
+    END IF;
+    RETURN entry;
+END $$;
+
+-- An entry of threadline_entry_v1 to be written, now that the table has been looked at again: what is not known ends here.
+CREATE OR REPLACE FUNCTION public.threadline_noted_v1(entry public.audit_tables, relation regclass, noted_at timestamptz) RETURNS public.audit_tables
+LANGUAGE plpgsql STABLE
+SET timezone = 'UTC' SET datestyle = 'ISO'
+AS $$
+DECLARE
+    present CONSTANT pg_catalog.jsonb := public.threadline_identity_v1(relation);
+BEGIN
+    IF EXISTS (SELECT FROM unnest(entry.gaps) g WHERE upper_inf(g)) THEN
+        entry.horizon := NULL;
+    END IF;
+    entry.gaps := ARRAY(SELECT g * tstzrange(NULL, noted_at) FROM unnest(entry.gaps) WITH ORDINALITY u(g, i) ORDER BY u.i);
+    entry.identity := present || jsonb_build_object(
+        'at', noted_at,
+        'freed', (
+            SELECT coalesce(jsonb_agg(f), '[]') FROM (
+                SELECT jsonb_array_elements_text(entry.identity -> 'freed') UNION SELECT jsonb_object_keys(entry.identity -> 'columns')) u(f)
+            WHERE NOT present -> 'columns' ? f),
+        'column_gaps', (
+            SELECT coalesce(jsonb_object_agg(c.key, (
+                SELECT jsonb_agg((r.value::tstzrange * tstzrange(NULL, noted_at, '[]'))::text) FROM jsonb_array_elements_text(c.value) r)), '{}')
+            FROM jsonb_each(entry.identity -> 'column_gaps') c),
+        'unsure', (
+            SELECT coalesce(jsonb_agg(u || jsonb_build_object('interval', ((u ->> 'interval')::tstzrange * tstzrange(NULL, noted_at, '[]'))::text)), '[]')
+            FROM jsonb_array_elements(entry.identity -> 'unsure') u));
+    RETURN entry;
+END $$;
+
+-- Whether recorded values may be others now than those that are recorded.
+CREATE OR REPLACE FUNCTION public.threadline_is_altered_v1(identity jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+AS $$ SELECT coalesce(identity -> 'column_gaps', '{}') <> '{}' OR coalesce(identity -> 'unsure', '[]') <> '[]' $$;
+
+-- The values of a recorded row as they are known at a moment: under the names that its columns have now, and omitted where DDL
+-- may have changed them in between.
+CREATE OR REPLACE FUNCTION public.threadline_known_v1(identity jsonb, former_columns jsonb, image jsonb, recorded_at timestamptz, moment timestamptz) RETURNS jsonb
+LANGUAGE sql STABLE
+AS $$
+    SELECT CASE WHEN image IS NULL OR NOT public.threadline_is_altered_v1(identity) THEN image ELSE image || (
+        SELECT coalesce(jsonb_object_agg(f.key, image -> n.value ORDER BY n.place DESC), '{}')
+        FROM jsonb_each(former_columns) f, jsonb_array_elements_text(f.value) WITH ORDINALITY n(value, place)
+        WHERE NOT image ? f.key AND image ? n.value) || (
+        SELECT coalesce(jsonb_object_agg(g.key, '{"$threadline": "omitted"}'::jsonb), '{}') FROM jsonb_each(identity -> 'column_gaps') g
+        WHERE EXISTS (SELECT FROM jsonb_array_elements_text(g.value) r
+                      WHERE r::tstzrange && tstzrange(least(recorded_at, moment), greatest(recorded_at, moment), '[]'))) || (
+        SELECT coalesce(jsonb_object_agg(a.name, '{"$threadline": "omitted"}'::jsonb), '{}')
+        FROM jsonb_array_elements(identity -> 'unsure') u CROSS JOIN LATERAL jsonb_array_elements_text(u -> 'added') a(name)
+        WHERE recorded_at <@ (u ->> 'interval')::tstzrange AND (
+            image - ARRAY(SELECT jsonb_array_elements_text(u -> 'names')) <> '{}'
+            OR EXISTS (
+                SELECT FROM jsonb_array_elements_text(u -> 'added') WITH ORDINALITY i(name, place), jsonb_array_elements_text(u -> 'added') WITH ORDINALITY j(name, place)
+                WHERE i.place < j.place AND NOT image ? i.name AND image ? j.name))) END
+$$;
+
+-- The registry's entry of a table as reads go by it; see threadline_entry_v1. Only what concerns the columns that there are: the
+-- others are nobody's question, and each costs a look at every row.
+CREATE OR REPLACE FUNCTION public.threadline_entry(relation regclass) RETURNS public.audit_tables
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    entry public.audit_tables := public.threadline_entry_v1(relation, public.threadline_table(relation));
+BEGIN
+    entry.identity := entry.identity || jsonb_build_object('column_gaps', (
+        SELECT coalesce(jsonb_object_agg(g.key, g.value), '{}') FROM jsonb_each(entry.identity -> 'column_gaps') g
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = relation AND a.attname = g.key AND a.attnum > 0 AND NOT a.attisdropped));
+    entry.added_columns := entry.added_columns || public.threadline_added_columns_v1(relation, '{}');
+    RETURN entry;
+END $$;
+
 -- How a table gets its triggers and their function, and loses them: what generated migrations call.
 
 -- The triggers that rules ask for: on the table, and on its partitions, since TRUNCATE triggers are not inherited.
@@ -1526,9 +1760,9 @@ AS $$
 DECLARE
     catalog pg_catalog.record;
     attached integer;
-    was_captured boolean;
     captured_at pg_catalog.timestamptz;
     registered public.audit_tables;
+    entry public.audit_tables;
     keys pg_catalog.text[];
     known pg_catalog.text[];
     hidden pg_catalog.text[];
@@ -1557,6 +1791,14 @@ BEGIN
     ELSIF catalog.relispartition THEN
         RAISE EXCEPTION 'threadline: % is a partition', target
             USING ERRCODE = 'wrong_object_type', HINT = format('Audit the whole table: %s.', pg_partition_root(relation)::regclass);
+    ELSIF EXISTS (
+        SELECT FROM pg_class c WHERE c.relpersistence = 'u' AND c.oid IN (SELECT relation::oid UNION SELECT p.relid FROM pg_partition_tree(relation) p))
+    THEN
+        RAISE EXCEPTION 'threadline: table % is unlogged', target
+            USING ERRCODE = 'feature_not_supported', HINT = 'A crash would empty it, and its history would not know. ALTER TABLE ... SET LOGGED first.';
+    ELSIF catalog.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = relation) THEN
+        RAISE EXCEPTION 'threadline: table % has tables that inherit from it', target
+            USING ERRCODE = 'feature_not_supported', HINT = 'Their rows show in it and fire no trigger of it. Audit each of them, or make it a partitioned table.';
     ELSIF relation = ANY (ARRAY['public.audit_tables', 'public.audit_transactions', 'public.audit_changes', 'public.audit_actions', 'public.audit_commits']::regclass[]) THEN
         RAISE EXCEPTION 'threadline: % is part of the audit log and can''t be audited', target USING ERRCODE = 'wrong_object_type';
     END IF;
@@ -1566,7 +1808,6 @@ BEGIN
     SELECT substr(p.proname, length('threadline_capture_') + 1)::integer INTO attached
     FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
     WHERE t.tgrelid = relation AND t.tgname LIKE '!threadline%' AND p.pronamespace = 'public'::regnamespace LIMIT 1;
-    was_captured := public.threadline_is_captured_v1(relation);
     changes_triggers := EXISTS (
         SELECT t.held_by, t.name FROM public.threadline_triggers_v1(relation, rules) t
         EXCEPT SELECT a.held_by, a.name FROM public.threadline_attached_v1(relation) a);
@@ -1597,6 +1838,7 @@ BEGIN
         INSERT INTO public.audit_tables AS t (table_schema, table_name, key_columns, fingerprint, function_version)
         VALUES (catalog.schema, catalog.name, keys, fingerprint, 1) RETURNING * INTO registered;
     END IF;
+    entry := public.threadline_entry_v1(relation, registered.id);
     function_name := 'threadline_capture_' || registered.id;
     bound := rules || public.threadline_bound_rules_v1(relation, keys, rules)
         || jsonb_build_object('table_id', registered.id, 'table_schema', catalog.schema, 'table_name', catalog.name);
@@ -1664,19 +1906,15 @@ $function$, function_name,
 
     EXECUTE format('SELECT EXISTS (SELECT FROM %s)', relation) INTO populated;
     captured_at := clock_timestamp();
+    entry := public.threadline_noted_v1(entry, relation, captured_at);
     UPDATE public.audit_tables t SET
         table_schema = catalog.schema,
         table_name = catalog.name,
         former_names = CASE WHEN t.table_name = catalog.name THEN t.former_names ELSE t.table_name || t.former_names END,
         key_columns = keys,
-        -- Captured again after a pause, or where the trigger is gone, with the table perhaps: what happened since is not known.
-        gaps = CASE WHEN t.installed_at IS NULL AND cardinality(t.gaps) > 0
-               THEN t.gaps[:cardinality(t.gaps) - 1] || tstzrange(lower(t.gaps[cardinality(t.gaps)]), captured_at)
-               WHEN t.installed_at IS NOT NULL AND NOT was_captured
-               THEN t.gaps || tstzrange(coalesce((SELECT max(c.captured_at) FROM public.audit_changes c WHERE c.table_id = t.id), t.installed_at), captured_at, '()')
-               ELSE t.gaps END,
+        gaps = entry.gaps,
         installed_at = coalesce(t.installed_at, captured_at),
-        horizon = CASE WHEN t.installed_at IS NOT NULL AND was_captured THEN t.horizon WHEN NOT populated THEN captured_at END,
+        horizon = CASE WHEN entry.horizon IS NOT NULL OR populated OR NOT changes_triggers THEN entry.horizon ELSE captured_at END,
         fingerprint = threadline_capture_v1.fingerprint,
         function_version = 1,
         rules = bound,
@@ -1685,8 +1923,9 @@ $function$, function_name,
             SELECT e.key AS name, coalesce(jsonb_agg(DISTINCT p.value) FILTER (WHERE p.value IS NOT NULL), '[]') AS placeholders
             FROM (SELECT key, value FROM jsonb_each(t.redacted) UNION ALL SELECT h, CASE WHEN rules -> 'mask' ? h THEN jsonb_build_array(rules -> 'mask' -> h) ELSE '[]' END FROM unnest(hidden) h) e
             LEFT JOIN LATERAL jsonb_array_elements(e.value) p ON true GROUP BY e.key) r),
-        former_columns = t.former_columns || threadline_capture_v1.former_columns,
-        added_columns = t.added_columns || public.threadline_added_columns_v1(relation, hidden)
+        former_columns = entry.former_columns || threadline_capture_v1.former_columns,
+        added_columns = entry.added_columns || public.threadline_added_columns_v1(relation, hidden),
+        identity = entry.identity
     WHERE t.id = registered.id;
 EXCEPTION
     WHEN lock_not_available THEN
@@ -1745,19 +1984,21 @@ SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
 SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
 AS $$
 DECLARE
-    parent pg_catalog.regclass := (SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = partition);
+    root CONSTANT pg_catalog.regclass := pg_partition_root(partition);
+    parent CONSTANT pg_catalog.regclass := (SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = partition);
     audited public.audit_tables;
     leaf pg_catalog.regclass;
     attached pg_catalog.record;
 BEGIN
     SELECT t.* INTO audited FROM public.audit_tables t
-    JOIN pg_class c ON c.oid = pg_partition_root(partition) JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_class c ON c.oid = root JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE t.table_schema = n.nspname AND t.table_name = c.relname AND t.installed_at IS NOT NULL;
     IF parent IS NULL OR audited.id IS NULL THEN
         RAISE EXCEPTION 'threadline: % is not a partition of an audited table', partition
             USING ERRCODE = 'wrong_object_type', HINT = 'Name the partition that is to leave its table.';
     END IF;
     EXECUTE format('LOCK TABLE %s, %s IN ACCESS EXCLUSIVE MODE', parent, partition);
+    audited := public.threadline_entry_v1(root, audited.id);
     FOR leaf IN SELECT l.relid FROM pg_partition_tree(partition) l WHERE l.isleaf LOOP
         PERFORM public.threadline_record_gone_v1(audited.rules, leaf);
     END LOOP;
@@ -1765,6 +2006,10 @@ BEGIN
     FOR attached IN SELECT * FROM public.threadline_attached_v1(partition) LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', attached.name, attached.held_by::regclass);
     END LOOP;
+    audited := public.threadline_noted_v1(audited, root, clock_timestamp());
+    UPDATE public.audit_tables t SET gaps = audited.gaps, horizon = audited.horizon, former_columns = audited.former_columns,
+        added_columns = audited.added_columns, identity = audited.identity
+    WHERE t.id = audited.id;
 END $$;
 
 REVOKE ALL ON FUNCTION
@@ -2220,6 +2465,7 @@ AS $$
             ORDER BY l.id DESC LIMIT 1
         ) e ON e.op IN ('insert', 'update', 'baseline')
             AND NOT EXISTS (SELECT FROM unnest(t.gaps) g WHERE g && tstzrange(e.captured_at, change.captured_at, '[]'))
+            AND NOT EXISTS (SELECT FROM jsonb_array_elements_text(t.identity -> 'column_gaps' -> c.name) g WHERE g::tstzrange && tstzrange(e.captured_at, change.captured_at, '[]'))
         WHERE NOT change.data_after ? c.name)
     END
     FROM public.audit_tables t WHERE t.id = change.table_id
@@ -2237,30 +2483,6 @@ AS $$
     ELSE change.data_after END
 $$;
 
--- Whether a subscription feeds the log, or a partition of it, so that the publisher's transactions are what it holds.
-CREATE OR REPLACE FUNCTION public.threadline_replicated_v1() RETURNS boolean
-LANGUAGE plpgsql STABLE
-AS $$
-BEGIN
-    RETURN EXISTS (
-        SELECT FROM pg_catalog.pg_subscription_rel s
-        WHERE coalesce(pg_partition_root(s.srrelid), s.srrelid)
-            IN ('public.audit_transactions'::regclass, 'public.audit_changes'::regclass, 'public.audit_commits'::regclass));
-END $$;
-
--- When changes of a table were not captured, as far as is known. Where a trigger is missing or disabled, nothing is certain
--- since its last change: it may be another table, of the same name. On a logical subscriber the triggers are the publisher's.
-CREATE OR REPLACE FUNCTION public.threadline_gaps_v1(relation regclass, audited public.audit_tables) RETURNS tstzrange[]
-LANGUAGE plpgsql STABLE
-AS $$
-BEGIN
-    IF audited.installed_at IS NULL OR public.threadline_is_captured_v1(relation) OR public.threadline_replicated_v1() THEN
-        RETURN audited.gaps;
-    END IF;
-    RETURN audited.gaps || tstzrange(coalesce((
-        SELECT max(c.captured_at) FROM public.audit_changes c WHERE c.table_id = audited.id), audited.installed_at), NULL, '()');
-END $$;
-
 -- One row at a moment, by the time of writing:
 --   found            the row, and the change it comes from
 --   deleted          by which change
@@ -2272,13 +2494,11 @@ LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     audited public.audit_tables;
-    gaps pg_catalog.tstzrange[];
     keys pg_catalog.jsonb[];
     next_op pg_catalog.text;
     next_at pg_catalog.timestamptz;
 BEGIN
-    SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
-    gaps := public.threadline_gaps_v1(relation, audited);
+    audited := public.threadline_entry(relation);
     keys := public.threadline_keys(audited.id, public.threadline_key(relation, key));
     -- The newest of the row's history by then. It may be far behind later ones, which the index has the times of, and none of
     -- them has to be looked at; it is not looked for by time, since a clock may have been set back.
@@ -2291,17 +2511,18 @@ BEGIN
         WHERE c.table_pk = k AND (c.op <> 'truncate' OR public.threadline_was_there_v1(audited.id, keys, c.id))
         ORDER BY e.id DESC LIMIT 1) c
     ORDER BY c.id DESC LIMIT 1;
-    IF EXISTS (SELECT FROM unnest(gaps) g WHERE g && tstzrange(coalesce(change.captured_at, moment), moment, '[]')) THEN
+    IF EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(coalesce(change.captured_at, moment), moment, '[]')) THEN
         change := NULL;
         outcome := 'unknown';
     ELSIF change.id IS NOT NULL THEN
         outcome := CASE WHEN change.op IN ('delete', 'truncate') THEN 'deleted' ELSE 'found' END;
+        change.data_after := public.threadline_known_v1(audited.identity, audited.former_columns, change.data_after, change.captured_at, moment);
     ELSE
         SELECT h.op, h.captured_at INTO next_op, next_at FROM public.threadline_history(relation, key) h
         WHERE h.captured_at > moment ORDER BY h.id LIMIT 1;
         outcome := CASE
             WHEN next_op = 'insert' AND moment >= audited.installed_at
-                AND NOT EXISTS (SELECT FROM unnest(gaps) g WHERE g && tstzrange(moment, next_at)) THEN 'not_yet_created'
+                AND NOT EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(moment, next_at)) THEN 'not_yet_created'
             WHEN next_op IS NULL AND moment >= audited.horizon THEN 'not_yet_created'
             ELSE 'unknown' END;
     END IF;
@@ -2312,7 +2533,7 @@ END $$;
 --   on_change   columns that may be missing from an update
 --   former      column -> its former names, newest first
 --   redacted    column -> the placeholders that it was ever stored as
---   added       column -> the value that PostgreSQL gave the rows that were there before the column
+--   added       column -> the value that PostgreSQL gave the rows that were there before the column; omitted if nobody knows
 --   fill        column -> what the caller gives columns that the log has no value for
 --   placeholder column -> what stands in for a value that is not in the log, where it can and has to
 --   required    the NOT NULL columns in their order
@@ -2325,18 +2546,17 @@ AS $$
                a.atttypid IN ('text'::regtype, 'varchar'::regtype) AND a.atttypmod = -1 AS unlimited_text
         FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped)
     SELECT jsonb_object_agg(i.key, i.value) FILTER (WHERE i.value <> '[]' AND i.value <> '{}')
-    FROM public.audit_tables t
+    FROM public.threadline_entry(relation) t
     CROSS JOIN LATERAL jsonb_each(jsonb_build_object(
         'on_change', to_jsonb(t.on_change),
         'former', t.former_columns,
         'redacted', (SELECT coalesce(jsonb_object_agg(r.key, r.value), '{}') FROM jsonb_each(t.redacted) r JOIN present p ON p.name = r.key),
-        'added', t.added_columns || public.threadline_added_columns_v1(relation, '{}'),
+        'added', t.added_columns,
         'fill', coalesce(fill, '{}'),
         'placeholder', (SELECT coalesce(jsonb_object_agg(p.name, coalesce(t.redacted -> p.name ->> 0, '[REDACTED]')), '{}')
                         FROM present p WHERE p.required AND p.unlimited_text),
         'required', (SELECT coalesce(jsonb_agg(p.name ORDER BY p.number), '[]') FROM present p WHERE p.required),
         'nothing', (SELECT coalesce(jsonb_object_agg(p.name, NULL), '{}') FROM present p WHERE p.required))) i
-    WHERE t.id = public.threadline_table(relation)
 $$;
 
 -- An image with the application's own values instead of the quoted ones; see threadline_quoted_v1.
@@ -2360,7 +2580,7 @@ SET xmloption = 'content' SET array_nulls = 'on'
 AS $$
 DECLARE
     image pg_catalog.jsonb := data;
-    name pg_catalog.text;
+    field pg_catalog.record;
 BEGIN
     redacted := '{}';
     omitted := '{}';
@@ -2378,16 +2598,18 @@ BEGIN
         redacted := ARRAY(SELECT r.key FROM jsonb_each(recipe -> 'redacted') r
                           WHERE NOT image ? r.key OR r.value @> (image -> r.key) ORDER BY r.key);
     END IF;
+    IF recipe ? 'added' THEN
+        -- A default must not pass for a value that is kept out.
+        image := (recipe -> 'added') - redacted - ARRAY(SELECT jsonb_object_keys(recipe -> 'fill')) || image;
+    END IF;
     IF public.threadline_is_marked_v1(image) THEN
         omitted := ARRAY(SELECT i.key FROM jsonb_each(image) i
                          WHERE jsonb_typeof(i.value) = 'object' AND i.value ->> '$threadline' = 'omitted' ORDER BY i.key);
         image := public.threadline_unquoted_v1(image);
     END IF;
-    IF redacted <> '{}' OR omitted <> '{}' OR recipe ?| '{added,fill}' THEN
+    IF redacted <> '{}' OR omitted <> '{}' OR recipe ? 'fill' THEN
         image := image - redacted - omitted;
-        -- A default must not pass for a value that is kept out.
-        image := (coalesce(recipe -> 'added', '{}') - redacted - omitted)
-            || (SELECT coalesce(jsonb_object_agg(p.key, CASE WHEN p.key = ANY (omitted) THEN '"[OMITTED]"' ELSE p.value END), '{}')
+        image := (SELECT coalesce(jsonb_object_agg(p.key, CASE WHEN p.key = ANY (omitted) THEN '"[OMITTED]"' ELSE p.value END), '{}')
                 FROM jsonb_each(recipe -> 'placeholder') p WHERE p.key = ANY (redacted || omitted))
             || coalesce(recipe -> 'fill', '{}') || image;
     END IF;
@@ -2400,11 +2622,16 @@ BEGIN
         row_image := jsonb_populate_record(base, image);
     EXCEPTION WHEN OTHERS THEN
         problem := SQLERRM;
-        FOR name IN SELECT jsonb_object_keys(image) LOOP
+        -- Each by itself, since a domain may refuse the NULL of a column that is left out.
+        FOR field IN
+            SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type FROM pg_catalog.pg_type t
+            JOIN pg_catalog.pg_attribute a ON a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+            WHERE t.oid = pg_typeof(base) ORDER BY a.attnum
+        LOOP
             BEGIN
-                PERFORM jsonb_populate_record(base, jsonb_build_object(name, image -> name));
+                EXECUTE format('SELECT FROM jsonb_to_record($1) AS r(%I %s)', field.name, field.type) USING jsonb_build_object(field.name, image -> field.name);
             EXCEPTION WHEN OTHERS THEN
-                problem := format('column %s: %s', name, SQLERRM);
+                problem := format('column %s: %s', field.name, SQLERRM);
                 EXIT;
             END;
         END LOOP;
@@ -2492,7 +2719,7 @@ BEGIN
     ELSIF moment IS NULL THEN
         RAISE EXCEPTION E'threadline: as of which moment?\nIt is NULL: give a time.' USING ERRCODE = 'null_value_not_allowed';
     END IF;
-    SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = entry.id;
+    audited := public.threadline_entry(relation);
     IF audited.horizon IS NULL THEN
         RAISE EXCEPTION E'threadline: table % is not known as a whole: it had rows before it was captured, or its capture was interrupted\nUntil all of its rows are recorded, ask for single rows: Model::as_of.', relation
             USING ERRCODE = 'object_not_in_prerequisite_state';
@@ -2500,7 +2727,7 @@ BEGIN
         RAISE EXCEPTION E'threadline: table % is known as a whole since %, not at %\nAsk for a later moment, or for single rows: Model::as_of.', relation, audited.horizon, moment
             USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
-    SELECT g INTO gap FROM unnest(public.threadline_gaps_v1(relation, audited)) g WHERE g && tstzrange(audited.horizon, moment, '[]') LIMIT 1;
+    SELECT g INTO gap FROM unnest(audited.gaps) g WHERE g && tstzrange(audited.horizon, moment, '[]') LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION E'threadline: table % was not captured during %\nAsk for an earlier moment, or for single rows: Model::as_of.', relation, gap
             USING ERRCODE = 'object_not_in_prerequisite_state';
@@ -2517,11 +2744,18 @@ DECLARE
     decoded pg_catalog.record;
     lacking pg_catalog.text;
 BEGIN
-    SELECT d.row_image, d.problem, d.absent INTO decoded FROM public.threadline_decode(base, recipe, data) d;
+    SELECT d.row_image, d.problem, d.absent, d.omitted INTO decoded FROM public.threadline_decode(base, recipe, data) d;
     IF decoded.problem IS NOT NULL THEN
         RAISE EXCEPTION E'threadline: what change % recorded of table % can''t be read as the table is today: %\nGive the column a type that holds the value, or ask for single rows: Model::as_of tells of the problem and goes on.',
             change_id, relation, decoded.problem
             USING ERRCODE = 'data_exception';
+    END IF;
+    lacking := (SELECT string_agg(o, ', ') FROM unnest(decoded.omitted) o
+                WHERE o = ANY (asked) AND NOT coalesce(recipe -> 'fill' ? o, false) AND coalesce(data -> o, recipe -> 'added' -> o) = '{"$threadline": "omitted"}');
+    IF lacking IS NOT NULL THEN
+        RAISE EXCEPTION E'threadline: nobody knows what column % of table % was in change % then: the table was altered\nLeave it out of the query, or give its model a fill, #[audited(fill = ...)], and the query the model: .filled_by::<Model>().',
+            lacking, relation, change_id
+            USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
     lacking := (SELECT string_agg(a, ', ') FROM unnest(decoded.absent) a WHERE a = ANY (asked));
     IF lacking IS NOT NULL THEN
@@ -2534,25 +2768,30 @@ END $$;
 
 -- The rows of the lines of the log that the query `ids` names, as SQL. A line goes through threadline_decode itself where a
 -- value was omitted, where a column that is asked for may have none, and with `careful`.
-CREATE OR REPLACE FUNCTION public.threadline_row_query(relation regclass, audited public.audit_tables, fill jsonb, asked text[], careful boolean, ids text) RETURNS text
+CREATE OR REPLACE FUNCTION public.threadline_row_query(relation regclass, audited public.audit_tables, moment timestamptz, fill jsonb, asked text[], careful boolean, ids text) RETURNS text
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     row_type CONSTANT pg_catalog.text := format('NULL::%I.%I', audited.table_schema, audited.table_name);
     recipe CONSTANT pg_catalog.jsonb := public.threadline_recipe(relation, fill);
     lines CONSTANT pg_catalog.text := format('SELECT c.id, %s AS data FROM (%s) n JOIN public.audit_changes c ON c.id = n.id WHERE c.op IN (''insert'', ''update'', ''baseline'') OFFSET 0',
-        CASE WHEN audited.on_change = '{}' THEN 'c.data_after'
-            ELSE format('CASE WHEN c.op <> ''update'' OR c.data_after ?& %L::text[] THEN c.data_after ELSE public.threadline_whole(c) END', audited.on_change) END,
+        format(CASE WHEN NOT public.threadline_is_altered_v1(audited.identity) THEN '%s' ELSE 'public.threadline_known_v1(%2$L, %3$L, %1$s, c.captured_at, %4$L)' END,
+            CASE WHEN audited.on_change = '{}' THEN 'c.data_after'
+                ELSE format('CASE WHEN c.op <> ''update'' OR c.data_after ?& %L::text[] THEN c.data_after ELSE public.threadline_whole(c) END', audited.on_change) END,
+            audited.identity, audited.former_columns, moment),
         ids);
     lacking CONSTANT pg_catalog.text := (
         SELECT string_agg(format(' OR c.image ->> %L IS NULL', r), '')
         FROM jsonb_object_keys(recipe -> 'redacted') r
         WHERE r = ANY (asked) AND recipe -> 'nothing' ? r
           AND NOT coalesce(recipe -> 'placeholder' ? r, false) AND NOT coalesce(recipe -> 'fill' ? r, false));
+    unfilled CONSTANT pg_catalog.text := (
+        SELECT string_agg(format(' OR NOT c.data ? %L', a.key), '') FROM jsonb_each(recipe -> 'added') a
+        WHERE a.value = '{"$threadline": "omitted"}' AND NOT coalesce(recipe -> 'fill' ? a.key, false));
 BEGIN
     RETURN format('SELECT (c.r).* FROM (SELECT CASE WHEN %1$s
         THEN public.threadline_row(%2$s, %3$L::regclass, c.id, %4$L, %5$L, c.data) ELSE jsonb_populate_record(%2$s, c.image) END AS r FROM (%6$s) c OFFSET 0) c',
-        CASE WHEN careful THEN 'true' ELSE concat('jsonb_path_exists(c.data, ''$.*."$threadline"'')', lacking) END,
+        CASE WHEN careful THEN 'true' ELSE concat('public.threadline_is_marked_v1(c.data)', lacking, unfilled) END,
         row_type, format('%I.%I', audited.table_schema, audited.table_name), recipe, asked, public.threadline_images(recipe, lines));
 END $$;
 
@@ -2586,7 +2825,7 @@ BEGIN
     IF truncated IS NOT NULL THEN
         counted := format('%s AND c.id > %s', counted, truncated);
     END IF;
-    RETURN public.threadline_row_query(relation, audited, fill, asked, careful, format('SELECT max(c.id) AS id FROM public.audit_changes c WHERE %s GROUP BY %s', counted, keys));
+    RETURN public.threadline_row_query(relation, audited, moment, fill, asked, careful, format('SELECT max(c.id) AS id FROM public.audit_changes c WHERE %s GROUP BY %s', counted, keys));
 END $$;
 
 -- The rows of a table as of a moment, by the time of commit. A NOT NULL column that the log has no value for is NULL, or an error
@@ -3039,8 +3278,8 @@ END $$;
 CREATE OR REPLACE FUNCTION public.threadline_never_v1(relation regclass, moment timestamptz) RETURNS text
 LANGUAGE sql STABLE
 AS $$
-    SELECT CASE WHEN moment >= t.horizon AND NOT moment <@ ANY (public.threadline_gaps_v1(relation, t)) THEN 'not_yet_created' ELSE 'unknown' END
-    FROM public.audit_tables t WHERE t.id = public.threadline_table(relation)
+    SELECT CASE WHEN moment >= t.horizon AND NOT moment <@ ANY (t.gaps) THEN 'not_yet_created' ELSE 'unknown' END
+    FROM public.threadline_entry(relation) t
 $$;
 
 -- What a row was before a change, which values a change brought, and what undoing changes takes. They run with the rights
@@ -3051,7 +3290,7 @@ $$;
 CREATE OR REPLACE FUNCTION public.threadline_earlier(change public.audit_changes) RETURNS jsonb
 LANGUAGE sql STABLE
 AS $$
-    SELECT public.threadline_whole(p)
+    SELECT public.threadline_known_v1(t.identity, t.former_columns, public.threadline_whole(p), p.captured_at, change.captured_at)
     FROM public.audit_tables t
     CROSS JOIN LATERAL public.threadline_previous(t.id, public.threadline_keys(t.id, change.table_pk), change.id) p
     WHERE t.id = change.table_id AND change.op IN ('update', 'delete') AND p.op IN ('insert', 'update', 'baseline')
@@ -3218,7 +3457,7 @@ AS $$
     CROSS JOIN LATERAL (SELECT c AS line FROM public.audit_changes c WHERE c.id = n.last_id LIMIT 1) a
     LEFT JOIN LATERAL (
         SELECT p.op IN ('insert', 'update', 'baseline') AS existed, CASE WHEN p.op IN ('insert', 'update', 'baseline') THEN
-            CASE t.on_change WHEN '{}' THEN p.data_after ELSE public.threadline_whole(p) END END AS image
+            public.threadline_known_v1(t.identity, t.former_columns, CASE t.on_change WHEN '{}' THEN p.data_after ELSE public.threadline_whole(p) END, p.captured_at, b.captured_at) END AS image
         FROM public.threadline_previous(t.id, CASE t.former_columns WHEN '{}' THEN ARRAY[n.key] ELSE public.threadline_keys(t.id, n.key) END, n.first_id) p
         WHERE NOT EXISTS (SELECT FROM unnest(t.gaps) g WHERE g && tstzrange(p.captured_at, b.captured_at, '[]'))) e ON true
     CROSS JOIN LATERAL (

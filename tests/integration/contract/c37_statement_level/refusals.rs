@@ -40,17 +40,17 @@ fn c37_a_partitioned_table_is_refused() {
 
 #[test]
 fn c37_parents_and_children_of_inheritance_are_refused() {
-    for table in ["items", "special_items"] {
+    for (table, reason) in [
+        ("items", "has tables that inherit from it"),
+        ("special_items", "takes part in inheritance"),
+    ] {
         let error = refused(
             "CREATE TABLE items (id bigint PRIMARY KEY);
              CREATE TABLE special_items (PRIMARY KEY (id)) INHERITS (items)",
             table,
             &format!("INSERT INTO {table} VALUES (1)"),
         );
-        assert!(
-            error.contains(&format!("table public.{table} takes part in inheritance")),
-            "{error}"
-        );
+        assert!(error.contains(reason), "{error}");
     }
 }
 

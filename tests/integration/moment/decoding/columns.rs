@@ -78,7 +78,7 @@ fn a_row_that_does_not_fit_the_table_any_more() {
     let db = TestDb::new();
     db.audited(
         "items",
-        "CREATE TABLE items (id bigint PRIMARY KEY, size text NOT NULL)",
+        "CREATE TYPE size AS ENUM ('large', '7', '1'); CREATE TABLE items (id bigint PRIMARY KEY, size size NOT NULL)",
     );
     execute(
         &mut db.app(),
@@ -86,7 +86,7 @@ fn a_row_that_does_not_fit_the_table_any_more() {
     );
     let moment = clock(&mut db.app());
     execute(&mut db.app(), "UPDATE items SET size = '1'");
-    db.create("ALTER TABLE items ALTER size TYPE integer USING size::integer");
+    db.create("ALTER TYPE size RENAME VALUE 'large' TO 'big'");
     let ask = format!(
         "SELECT count(*) FROM threadline_moment(NULL::items, 'items', '{}')",
         moment.to_rfc3339()

@@ -6,7 +6,7 @@
 CREATE OR REPLACE FUNCTION public.threadline_earlier(change public.audit_changes) RETURNS jsonb
 LANGUAGE sql STABLE
 AS $$
-    SELECT public.threadline_whole(p)
+    SELECT public.threadline_known_v1(t.identity, t.former_columns, public.threadline_whole(p), p.captured_at, change.captured_at)
     FROM public.audit_tables t
     CROSS JOIN LATERAL public.threadline_previous(t.id, public.threadline_keys(t.id, change.table_pk), change.id) p
     WHERE t.id = change.table_id AND change.op IN ('update', 'delete') AND p.op IN ('insert', 'update', 'baseline')
@@ -173,7 +173,7 @@ AS $$
     CROSS JOIN LATERAL (SELECT c AS line FROM public.audit_changes c WHERE c.id = n.last_id LIMIT 1) a
     LEFT JOIN LATERAL (
         SELECT p.op IN ('insert', 'update', 'baseline') AS existed, CASE WHEN p.op IN ('insert', 'update', 'baseline') THEN
-            CASE t.on_change WHEN '{}' THEN p.data_after ELSE public.threadline_whole(p) END END AS image
+            public.threadline_known_v1(t.identity, t.former_columns, CASE t.on_change WHEN '{}' THEN p.data_after ELSE public.threadline_whole(p) END, p.captured_at, b.captured_at) END AS image
         FROM public.threadline_previous(t.id, CASE t.former_columns WHEN '{}' THEN ARRAY[n.key] ELSE public.threadline_keys(t.id, n.key) END, n.first_id) p
         WHERE NOT EXISTS (SELECT FROM unnest(t.gaps) g WHERE g && tstzrange(p.captured_at, b.captured_at, '[]'))) e ON true
     CROSS JOIN LATERAL (

@@ -339,6 +339,6 @@ END $$;
 CREATE OR REPLACE FUNCTION public.threadline_never_v1(relation regclass, moment timestamptz) RETURNS text
 LANGUAGE sql STABLE
 AS $$
-    SELECT CASE WHEN moment >= t.horizon AND NOT moment <@ ANY (public.threadline_gaps_v1(relation, t)) THEN 'not_yet_created' ELSE 'unknown' END
-    FROM public.audit_tables t WHERE t.id = public.threadline_table(relation)
+    SELECT CASE WHEN moment >= t.horizon AND NOT moment <@ ANY (t.gaps) THEN 'not_yet_created' ELSE 'unknown' END
+    FROM public.threadline_entry(relation) t
 $$;

@@ -45,7 +45,7 @@ BEGIN
     ELSIF moment IS NULL THEN
         RAISE EXCEPTION E'threadline: as of which moment?\nIt is NULL: give a time.' USING ERRCODE = 'null_value_not_allowed';
     END IF;
-    SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = entry.id;
+    audited := public.threadline_entry(relation);
     IF audited.horizon IS NULL THEN
         RAISE EXCEPTION E'threadline: table % is not known as a whole: it had rows before it was captured, or its capture was interrupted\nUntil all of its rows are recorded, ask for single rows: Model::as_of.', relation
             USING ERRCODE = 'object_not_in_prerequisite_state';
@@ -53,7 +53,7 @@ BEGIN
         RAISE EXCEPTION E'threadline: table % is known as a whole since %, not at %\nAsk for a later moment, or for single rows: Model::as_of.', relation, audited.horizon, moment
             USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
-    SELECT g INTO gap FROM unnest(public.threadline_gaps_v1(relation, audited)) g WHERE g && tstzrange(audited.horizon, moment, '[]') LIMIT 1;
+    SELECT g INTO gap FROM unnest(audited.gaps) g WHERE g && tstzrange(audited.horizon, moment, '[]') LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION E'threadline: table % was not captured during %\nAsk for an earlier moment, or for single rows: Model::as_of.', relation, gap
             USING ERRCODE = 'object_not_in_prerequisite_state';
@@ -70,11 +70,18 @@ DECLARE
     decoded pg_catalog.record;
     lacking pg_catalog.text;
 BEGIN
-    SELECT d.row_image, d.problem, d.absent INTO decoded FROM public.threadline_decode(base, recipe, data) d;
+    SELECT d.row_image, d.problem, d.absent, d.omitted INTO decoded FROM public.threadline_decode(base, recipe, data) d;
     IF decoded.problem IS NOT NULL THEN
         RAISE EXCEPTION E'threadline: what change % recorded of table % can''t be read as the table is today: %\nGive the column a type that holds the value, or ask for single rows: Model::as_of tells of the problem and goes on.',
             change_id, relation, decoded.problem
             USING ERRCODE = 'data_exception';
+    END IF;
+    lacking := (SELECT string_agg(o, ', ') FROM unnest(decoded.omitted) o
+                WHERE o = ANY (asked) AND NOT coalesce(recipe -> 'fill' ? o, false) AND coalesce(data -> o, recipe -> 'added' -> o) = '{"$threadline": "omitted"}');
+    IF lacking IS NOT NULL THEN
+        RAISE EXCEPTION E'threadline: nobody knows what column % of table % was in change % then: the table was altered\nLeave it out of the query, or give its model a fill, #[audited(fill = ...)], and the query the model: .filled_by::<Model>().',
+            lacking, relation, change_id
+            USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
     lacking := (SELECT string_agg(a, ', ') FROM unnest(decoded.absent) a WHERE a = ANY (asked));
     IF lacking IS NOT NULL THEN
@@ -87,25 +94,30 @@ END $$;
 
 -- The rows of the lines of the log that the query `ids` names, as SQL. A line goes through threadline_decode itself where a
 -- value was omitted, where a column that is asked for may have none, and with `careful`.
-CREATE OR REPLACE FUNCTION public.threadline_row_query(relation regclass, audited public.audit_tables, fill jsonb, asked text[], careful boolean, ids text) RETURNS text
+CREATE OR REPLACE FUNCTION public.threadline_row_query(relation regclass, audited public.audit_tables, moment timestamptz, fill jsonb, asked text[], careful boolean, ids text) RETURNS text
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     row_type CONSTANT pg_catalog.text := format('NULL::%I.%I', audited.table_schema, audited.table_name);
     recipe CONSTANT pg_catalog.jsonb := public.threadline_recipe(relation, fill);
     lines CONSTANT pg_catalog.text := format('SELECT c.id, %s AS data FROM (%s) n JOIN public.audit_changes c ON c.id = n.id WHERE c.op IN (''insert'', ''update'', ''baseline'') OFFSET 0',
-        CASE WHEN audited.on_change = '{}' THEN 'c.data_after'
-            ELSE format('CASE WHEN c.op <> ''update'' OR c.data_after ?& %L::text[] THEN c.data_after ELSE public.threadline_whole(c) END', audited.on_change) END,
+        format(CASE WHEN NOT public.threadline_is_altered_v1(audited.identity) THEN '%s' ELSE 'public.threadline_known_v1(%2$L, %3$L, %1$s, c.captured_at, %4$L)' END,
+            CASE WHEN audited.on_change = '{}' THEN 'c.data_after'
+                ELSE format('CASE WHEN c.op <> ''update'' OR c.data_after ?& %L::text[] THEN c.data_after ELSE public.threadline_whole(c) END', audited.on_change) END,
+            audited.identity, audited.former_columns, moment),
         ids);
     lacking CONSTANT pg_catalog.text := (
         SELECT string_agg(format(' OR c.image ->> %L IS NULL', r), '')
         FROM jsonb_object_keys(recipe -> 'redacted') r
         WHERE r = ANY (asked) AND recipe -> 'nothing' ? r
           AND NOT coalesce(recipe -> 'placeholder' ? r, false) AND NOT coalesce(recipe -> 'fill' ? r, false));
+    unfilled CONSTANT pg_catalog.text := (
+        SELECT string_agg(format(' OR NOT c.data ? %L', a.key), '') FROM jsonb_each(recipe -> 'added') a
+        WHERE a.value = '{"$threadline": "omitted"}' AND NOT coalesce(recipe -> 'fill' ? a.key, false));
 BEGIN
     RETURN format('SELECT (c.r).* FROM (SELECT CASE WHEN %1$s
         THEN public.threadline_row(%2$s, %3$L::regclass, c.id, %4$L, %5$L, c.data) ELSE jsonb_populate_record(%2$s, c.image) END AS r FROM (%6$s) c OFFSET 0) c',
-        CASE WHEN careful THEN 'true' ELSE concat('jsonb_path_exists(c.data, ''$.*."$threadline"'')', lacking) END,
+        CASE WHEN careful THEN 'true' ELSE concat('public.threadline_is_marked_v1(c.data)', lacking, unfilled) END,
         row_type, format('%I.%I', audited.table_schema, audited.table_name), recipe, asked, public.threadline_images(recipe, lines));
 END $$;
 
@@ -139,7 +151,7 @@ BEGIN
     IF truncated IS NOT NULL THEN
         counted := format('%s AND c.id > %s', counted, truncated);
     END IF;
-    RETURN public.threadline_row_query(relation, audited, fill, asked, careful, format('SELECT max(c.id) AS id FROM public.audit_changes c WHERE %s GROUP BY %s', counted, keys));
+    RETURN public.threadline_row_query(relation, audited, moment, fill, asked, careful, format('SELECT max(c.id) AS id FROM public.audit_changes c WHERE %s GROUP BY %s', counted, keys));
 END $$;
 
 -- The rows of a table as of a moment, by the time of commit. A NOT NULL column that the log has no value for is NULL, or an error

@@ -149,6 +149,7 @@ AS $$
             ORDER BY l.id DESC LIMIT 1
         ) e ON e.op IN ('insert', 'update', 'baseline')
             AND NOT EXISTS (SELECT FROM unnest(t.gaps) g WHERE g && tstzrange(e.captured_at, change.captured_at, '[]'))
+            AND NOT EXISTS (SELECT FROM jsonb_array_elements_text(t.identity -> 'column_gaps' -> c.name) g WHERE g::tstzrange && tstzrange(e.captured_at, change.captured_at, '[]'))
         WHERE NOT change.data_after ? c.name)
     END
     FROM public.audit_tables t WHERE t.id = change.table_id
@@ -166,30 +167,6 @@ AS $$
     ELSE change.data_after END
 $$;
 
--- Whether a subscription feeds the log, or a partition of it, so that the publisher's transactions are what it holds.
-CREATE OR REPLACE FUNCTION public.threadline_replicated_v1() RETURNS boolean
-LANGUAGE plpgsql STABLE
-AS $$
-BEGIN
-    RETURN EXISTS (
-        SELECT FROM pg_catalog.pg_subscription_rel s
-        WHERE coalesce(pg_partition_root(s.srrelid), s.srrelid)
-            IN ('public.audit_transactions'::regclass, 'public.audit_changes'::regclass, 'public.audit_commits'::regclass));
-END $$;
-
--- When changes of a table were not captured, as far as is known. Where a trigger is missing or disabled, nothing is certain
--- since its last change: it may be another table, of the same name. On a logical subscriber the triggers are the publisher's.
-CREATE OR REPLACE FUNCTION public.threadline_gaps_v1(relation regclass, audited public.audit_tables) RETURNS tstzrange[]
-LANGUAGE plpgsql STABLE
-AS $$
-BEGIN
-    IF audited.installed_at IS NULL OR public.threadline_is_captured_v1(relation) OR public.threadline_replicated_v1() THEN
-        RETURN audited.gaps;
-    END IF;
-    RETURN audited.gaps || tstzrange(coalesce((
-        SELECT max(c.captured_at) FROM public.audit_changes c WHERE c.table_id = audited.id), audited.installed_at), NULL, '()');
-END $$;
-
 -- One row at a moment, by the time of writing:
 --   found            the row, and the change it comes from
 --   deleted          by which change
@@ -201,13 +178,11 @@ LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     audited public.audit_tables;
-    gaps pg_catalog.tstzrange[];
     keys pg_catalog.jsonb[];
     next_op pg_catalog.text;
     next_at pg_catalog.timestamptz;
 BEGIN
-    SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = public.threadline_table(relation);
-    gaps := public.threadline_gaps_v1(relation, audited);
+    audited := public.threadline_entry(relation);
     keys := public.threadline_keys(audited.id, public.threadline_key(relation, key));
     -- The newest of the row's history by then. It may be far behind later ones, which the index has the times of, and none of
     -- them has to be looked at; it is not looked for by time, since a clock may have been set back.
@@ -220,17 +195,18 @@ BEGIN
         WHERE c.table_pk = k AND (c.op <> 'truncate' OR public.threadline_was_there_v1(audited.id, keys, c.id))
         ORDER BY e.id DESC LIMIT 1) c
     ORDER BY c.id DESC LIMIT 1;
-    IF EXISTS (SELECT FROM unnest(gaps) g WHERE g && tstzrange(coalesce(change.captured_at, moment), moment, '[]')) THEN
+    IF EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(coalesce(change.captured_at, moment), moment, '[]')) THEN
         change := NULL;
         outcome := 'unknown';
     ELSIF change.id IS NOT NULL THEN
         outcome := CASE WHEN change.op IN ('delete', 'truncate') THEN 'deleted' ELSE 'found' END;
+        change.data_after := public.threadline_known_v1(audited.identity, audited.former_columns, change.data_after, change.captured_at, moment);
     ELSE
         SELECT h.op, h.captured_at INTO next_op, next_at FROM public.threadline_history(relation, key) h
         WHERE h.captured_at > moment ORDER BY h.id LIMIT 1;
         outcome := CASE
             WHEN next_op = 'insert' AND moment >= audited.installed_at
-                AND NOT EXISTS (SELECT FROM unnest(gaps) g WHERE g && tstzrange(moment, next_at)) THEN 'not_yet_created'
+                AND NOT EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(moment, next_at)) THEN 'not_yet_created'
             WHEN next_op IS NULL AND moment >= audited.horizon THEN 'not_yet_created'
             ELSE 'unknown' END;
     END IF;
@@ -241,7 +217,7 @@ END $$;
 --   on_change   columns that may be missing from an update
 --   former      column -> its former names, newest first
 --   redacted    column -> the placeholders that it was ever stored as
---   added       column -> the value that PostgreSQL gave the rows that were there before the column
+--   added       column -> the value that PostgreSQL gave the rows that were there before the column; omitted if nobody knows
 --   fill        column -> what the caller gives columns that the log has no value for
 --   placeholder column -> what stands in for a value that is not in the log, where it can and has to
 --   required    the NOT NULL columns in their order
@@ -254,18 +230,17 @@ AS $$
                a.atttypid IN ('text'::regtype, 'varchar'::regtype) AND a.atttypmod = -1 AS unlimited_text
         FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped)
     SELECT jsonb_object_agg(i.key, i.value) FILTER (WHERE i.value <> '[]' AND i.value <> '{}')
-    FROM public.audit_tables t
+    FROM public.threadline_entry(relation) t
     CROSS JOIN LATERAL jsonb_each(jsonb_build_object(
         'on_change', to_jsonb(t.on_change),
         'former', t.former_columns,
         'redacted', (SELECT coalesce(jsonb_object_agg(r.key, r.value), '{}') FROM jsonb_each(t.redacted) r JOIN present p ON p.name = r.key),
-        'added', t.added_columns || public.threadline_added_columns_v1(relation, '{}'),
+        'added', t.added_columns,
         'fill', coalesce(fill, '{}'),
         'placeholder', (SELECT coalesce(jsonb_object_agg(p.name, coalesce(t.redacted -> p.name ->> 0, '[REDACTED]')), '{}')
                         FROM present p WHERE p.required AND p.unlimited_text),
         'required', (SELECT coalesce(jsonb_agg(p.name ORDER BY p.number), '[]') FROM present p WHERE p.required),
         'nothing', (SELECT coalesce(jsonb_object_agg(p.name, NULL), '{}') FROM present p WHERE p.required))) i
-    WHERE t.id = public.threadline_table(relation)
 $$;
 
 -- An image with the application's own values instead of the quoted ones; see threadline_quoted_v1.
@@ -289,7 +264,7 @@ SET xmloption = 'content' SET array_nulls = 'on'
 AS $$
 DECLARE
     image pg_catalog.jsonb := data;
-    name pg_catalog.text;
+    field pg_catalog.record;
 BEGIN
     redacted := '{}';
     omitted := '{}';
@@ -307,16 +282,18 @@ BEGIN
         redacted := ARRAY(SELECT r.key FROM jsonb_each(recipe -> 'redacted') r
                           WHERE NOT image ? r.key OR r.value @> (image -> r.key) ORDER BY r.key);
     END IF;
+    IF recipe ? 'added' THEN
+        -- A default must not pass for a value that is kept out.
+        image := (recipe -> 'added') - redacted - ARRAY(SELECT jsonb_object_keys(recipe -> 'fill')) || image;
+    END IF;
     IF public.threadline_is_marked_v1(image) THEN
         omitted := ARRAY(SELECT i.key FROM jsonb_each(image) i
                          WHERE jsonb_typeof(i.value) = 'object' AND i.value ->> '$threadline' = 'omitted' ORDER BY i.key);
         image := public.threadline_unquoted_v1(image);
     END IF;
-    IF redacted <> '{}' OR omitted <> '{}' OR recipe ?| '{added,fill}' THEN
+    IF redacted <> '{}' OR omitted <> '{}' OR recipe ? 'fill' THEN
         image := image - redacted - omitted;
-        -- A default must not pass for a value that is kept out.
-        image := (coalesce(recipe -> 'added', '{}') - redacted - omitted)
-            || (SELECT coalesce(jsonb_object_agg(p.key, CASE WHEN p.key = ANY (omitted) THEN '"[OMITTED]"' ELSE p.value END), '{}')
+        image := (SELECT coalesce(jsonb_object_agg(p.key, CASE WHEN p.key = ANY (omitted) THEN '"[OMITTED]"' ELSE p.value END), '{}')
                 FROM jsonb_each(recipe -> 'placeholder') p WHERE p.key = ANY (redacted || omitted))
             || coalesce(recipe -> 'fill', '{}') || image;
     END IF;
@@ -329,11 +306,16 @@ BEGIN
         row_image := jsonb_populate_record(base, image);
     EXCEPTION WHEN OTHERS THEN
         problem := SQLERRM;
-        FOR name IN SELECT jsonb_object_keys(image) LOOP
+        -- Each by itself, since a domain may refuse the NULL of a column that is left out.
+        FOR field IN
+            SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type FROM pg_catalog.pg_type t
+            JOIN pg_catalog.pg_attribute a ON a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+            WHERE t.oid = pg_typeof(base) ORDER BY a.attnum
+        LOOP
             BEGIN
-                PERFORM jsonb_populate_record(base, jsonb_build_object(name, image -> name));
+                EXECUTE format('SELECT FROM jsonb_to_record($1) AS r(%I %s)', field.name, field.type) USING jsonb_build_object(field.name, image -> field.name);
             EXCEPTION WHEN OTHERS THEN
-                problem := format('column %s: %s', name, SQLERRM);
+                problem := format('column %s: %s', field.name, SQLERRM);
                 EXIT;
             END;
         END LOOP;

@@ -174,9 +174,9 @@ AS $$
 DECLARE
     catalog pg_catalog.record;
     attached integer;
-    was_captured boolean;
     captured_at pg_catalog.timestamptz;
     registered public.audit_tables;
+    entry public.audit_tables;
     keys pg_catalog.text[];
     known pg_catalog.text[];
     hidden pg_catalog.text[];
@@ -205,6 +205,14 @@ BEGIN
     ELSIF catalog.relispartition THEN
         RAISE EXCEPTION 'threadline: % is a partition', target
             USING ERRCODE = 'wrong_object_type', HINT = format('Audit the whole table: %s.', pg_partition_root(relation)::regclass);
+    ELSIF EXISTS (
+        SELECT FROM pg_class c WHERE c.relpersistence = 'u' AND c.oid IN (SELECT relation::oid UNION SELECT p.relid FROM pg_partition_tree(relation) p))
+    THEN
+        RAISE EXCEPTION 'threadline: table % is unlogged', target
+            USING ERRCODE = 'feature_not_supported', HINT = 'A crash would empty it, and its history would not know. ALTER TABLE ... SET LOGGED first.';
+    ELSIF catalog.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = relation) THEN
+        RAISE EXCEPTION 'threadline: table % has tables that inherit from it', target
+            USING ERRCODE = 'feature_not_supported', HINT = 'Their rows show in it and fire no trigger of it. Audit each of them, or make it a partitioned table.';
     ELSIF relation = ANY (ARRAY['public.audit_tables', 'public.audit_transactions', 'public.audit_changes', 'public.audit_actions', 'public.audit_commits']::regclass[]) THEN
         RAISE EXCEPTION 'threadline: % is part of the audit log and can''t be audited', target USING ERRCODE = 'wrong_object_type';
     END IF;
@@ -214,7 +222,6 @@ BEGIN
     SELECT substr(p.proname, length('threadline_capture_') + 1)::integer INTO attached
     FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
     WHERE t.tgrelid = relation AND t.tgname LIKE '!threadline%' AND p.pronamespace = 'public'::regnamespace LIMIT 1;
-    was_captured := public.threadline_is_captured_v1(relation);
     changes_triggers := EXISTS (
         SELECT t.held_by, t.name FROM public.threadline_triggers_v1(relation, rules) t
         EXCEPT SELECT a.held_by, a.name FROM public.threadline_attached_v1(relation) a);
@@ -245,6 +252,7 @@ BEGIN
         INSERT INTO public.audit_tables AS t (table_schema, table_name, key_columns, fingerprint, function_version)
         VALUES (catalog.schema, catalog.name, keys, fingerprint, 1) RETURNING * INTO registered;
     END IF;
+    entry := public.threadline_entry_v1(relation, registered.id);
     function_name := 'threadline_capture_' || registered.id;
     bound := rules || public.threadline_bound_rules_v1(relation, keys, rules)
         || jsonb_build_object('table_id', registered.id, 'table_schema', catalog.schema, 'table_name', catalog.name);
@@ -312,19 +320,15 @@ $function$, function_name,
 
     EXECUTE format('SELECT EXISTS (SELECT FROM %s)', relation) INTO populated;
     captured_at := clock_timestamp();
+    entry := public.threadline_noted_v1(entry, relation, captured_at);
     UPDATE public.audit_tables t SET
         table_schema = catalog.schema,
         table_name = catalog.name,
         former_names = CASE WHEN t.table_name = catalog.name THEN t.former_names ELSE t.table_name || t.former_names END,
         key_columns = keys,
-        -- Captured again after a pause, or where the trigger is gone, with the table perhaps: what happened since is not known.
-        gaps = CASE WHEN t.installed_at IS NULL AND cardinality(t.gaps) > 0
-               THEN t.gaps[:cardinality(t.gaps) - 1] || tstzrange(lower(t.gaps[cardinality(t.gaps)]), captured_at)
-               WHEN t.installed_at IS NOT NULL AND NOT was_captured
-               THEN t.gaps || tstzrange(coalesce((SELECT max(c.captured_at) FROM public.audit_changes c WHERE c.table_id = t.id), t.installed_at), captured_at, '()')
-               ELSE t.gaps END,
+        gaps = entry.gaps,
         installed_at = coalesce(t.installed_at, captured_at),
-        horizon = CASE WHEN t.installed_at IS NOT NULL AND was_captured THEN t.horizon WHEN NOT populated THEN captured_at END,
+        horizon = CASE WHEN entry.horizon IS NOT NULL OR populated OR NOT changes_triggers THEN entry.horizon ELSE captured_at END,
         fingerprint = threadline_capture_v1.fingerprint,
         function_version = 1,
         rules = bound,
@@ -333,8 +337,9 @@ $function$, function_name,
             SELECT e.key AS name, coalesce(jsonb_agg(DISTINCT p.value) FILTER (WHERE p.value IS NOT NULL), '[]') AS placeholders
             FROM (SELECT key, value FROM jsonb_each(t.redacted) UNION ALL SELECT h, CASE WHEN rules -> 'mask' ? h THEN jsonb_build_array(rules -> 'mask' -> h) ELSE '[]' END FROM unnest(hidden) h) e
             LEFT JOIN LATERAL jsonb_array_elements(e.value) p ON true GROUP BY e.key) r),
-        former_columns = t.former_columns || threadline_capture_v1.former_columns,
-        added_columns = t.added_columns || public.threadline_added_columns_v1(relation, hidden)
+        former_columns = entry.former_columns || threadline_capture_v1.former_columns,
+        added_columns = entry.added_columns || public.threadline_added_columns_v1(relation, hidden),
+        identity = entry.identity
     WHERE t.id = registered.id;
 EXCEPTION
     WHEN lock_not_available THEN
@@ -393,19 +398,21 @@ SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'
 SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
 AS $$
 DECLARE
-    parent pg_catalog.regclass := (SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = partition);
+    root CONSTANT pg_catalog.regclass := pg_partition_root(partition);
+    parent CONSTANT pg_catalog.regclass := (SELECT i.inhparent FROM pg_inherits i WHERE i.inhrelid = partition);
     audited public.audit_tables;
     leaf pg_catalog.regclass;
     attached pg_catalog.record;
 BEGIN
     SELECT t.* INTO audited FROM public.audit_tables t
-    JOIN pg_class c ON c.oid = pg_partition_root(partition) JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_class c ON c.oid = root JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE t.table_schema = n.nspname AND t.table_name = c.relname AND t.installed_at IS NOT NULL;
     IF parent IS NULL OR audited.id IS NULL THEN
         RAISE EXCEPTION 'threadline: % is not a partition of an audited table', partition
             USING ERRCODE = 'wrong_object_type', HINT = 'Name the partition that is to leave its table.';
     END IF;
     EXECUTE format('LOCK TABLE %s, %s IN ACCESS EXCLUSIVE MODE', parent, partition);
+    audited := public.threadline_entry_v1(root, audited.id);
     FOR leaf IN SELECT l.relid FROM pg_partition_tree(partition) l WHERE l.isleaf LOOP
         PERFORM public.threadline_record_gone_v1(audited.rules, leaf);
     END LOOP;
@@ -413,6 +420,10 @@ BEGIN
     FOR attached IN SELECT * FROM public.threadline_attached_v1(partition) LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', attached.name, attached.held_by::regclass);
     END LOOP;
+    audited := public.threadline_noted_v1(audited, root, clock_timestamp());
+    UPDATE public.audit_tables t SET gaps = audited.gaps, horizon = audited.horizon, former_columns = audited.former_columns,
+        added_columns = audited.added_columns, identity = audited.identity
+    WHERE t.id = audited.id;
 END $$;
 
 REVOKE ALL ON FUNCTION

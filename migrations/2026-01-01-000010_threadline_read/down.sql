@@ -14,5 +14,3 @@ DROP FUNCTION public.threadline_keys(integer, jsonb);
 DROP FUNCTION public.threadline_key(regclass, jsonb);
 DROP FUNCTION public.threadline_table(regclass);
 DROP FUNCTION public.threadline_unquoted_v1(jsonb);
-DROP FUNCTION public.threadline_gaps_v1(regclass, public.audit_tables);
-DROP FUNCTION public.threadline_replicated_v1();
