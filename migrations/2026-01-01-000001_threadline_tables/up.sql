@@ -142,7 +142,12 @@ CREATE TABLE IF NOT EXISTS public.audit_changes (
     changed_fields text[],
     changed_from jsonb
 );
-ALTER TABLE public.audit_changes ADD COLUMN IF NOT EXISTS changed_from jsonb;
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = 'public.audit_changes'::regclass AND a.attname = 'changed_from' AND NOT a.attisdropped) THEN
+        ALTER TABLE public.audit_changes ADD COLUMN changed_from jsonb;
+    END IF;
+END $$;
 
 -- Uncached, so that ids follow the order in which one row's changes are captured.
 CREATE SEQUENCE IF NOT EXISTS public.audit_changes_id_seq AS bigint CACHE 1 OWNED BY public.audit_changes.id;
@@ -172,6 +177,9 @@ CREATE TABLE IF NOT EXISTS public.audit_commits (
     occurred_at timestamptz NOT NULL,
     committed_at timestamptz NOT NULL
 );
+
+-- It has no key, and a publication FOR ALL TABLES would refuse to delete from it.
+ALTER TABLE public.audit_commits REPLICA IDENTITY FULL;
 
 -- The key is found by its hash, since a legal key may be longer than a btree entry; queries recheck table_pk.
 CREATE INDEX IF NOT EXISTS audit_changes_key ON public.audit_changes (table_id, key_hash, id) INCLUDE (captured_at);

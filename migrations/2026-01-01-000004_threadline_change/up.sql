@@ -161,7 +161,7 @@ BEGIN
         END IF;
         before := prior;
     END IF;
-    IF rules ?| '{redacted,except_columns,ignore_only}' THEN
+    IF rules ?| '{exclude,redacted,except_columns,ignore_only}' THEN
         IF relation IS NOT NULL AND coalesce(after, before) - columns <> '{}' AND rules ? 'redacted' THEN
             PERFORM public.threadline_verify_columns_v1(relation, rules, public.threadline_columns_of_v1(coalesce(after, before)), columns);
         END IF;
@@ -197,7 +197,7 @@ BEGIN
              data_after, changed_fields, changed_from)
         SELECT
             nextval('public.audit_changes_id_seq'), hashtextextended(pk::pg_catalog.text, 0), clock_timestamp(), tx, target,
-            relation_schema, relation_name, lower(operation), pk, after, changed, before
+            relation_schema, relation_name, lower(operation COLLATE pg_catalog."C"), pk, after, changed, before
         FROM public.audit_transactions t
         WHERE t.ctid = spot AND t.id = tx AND (t.xmax = '0' OR locked)
           AND (unattributed OR t.actor_ref IS NOT NULL) AND (required IS DISTINCT FROM 'known' OR t.actor_ref ->> 'type' <> 'anonymous');

@@ -217,6 +217,19 @@ AS $$
                 WHERE i.place < j.place AND NOT image ? i.name AND image ? j.name))) END
 $$;
 
+-- The entry of a table by its number; as the registry has it if the table is gone.
+CREATE OR REPLACE FUNCTION public.threadline_entry_of_v1(target integer) RETURNS public.audit_tables
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    entry public.audit_tables;
+    relation pg_catalog.regclass;
+BEGIN
+    SELECT t.* INTO entry FROM public.audit_tables t WHERE t.id = target;
+    relation := to_regclass(format('%I.%I', entry.table_schema, entry.table_name));
+    RETURN CASE WHEN relation IS NULL THEN entry ELSE public.threadline_entry_v1(relation, target) END;
+END $$;
+
 -- The registry's entry of a table as reads go by it; see threadline_entry_v1. Only what concerns the columns that there are: the
 -- others are nobody's question, and each costs a look at every row.
 CREATE OR REPLACE FUNCTION public.threadline_entry(relation regclass) RETURNS public.audit_tables

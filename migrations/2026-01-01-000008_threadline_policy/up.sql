@@ -52,13 +52,13 @@ AS $$
         string_agg(CASE WHEN c.value IS NOT NULL THEN format('
             hidden_before := hidden_before || jsonb_build_object(%1$L, CASE WHEN old_row.%1$I IS DISTINCT FROM NULL THEN %2$s END);
             hidden_after := hidden_after || jsonb_build_object(%1$L, CASE WHEN new_row.%1$I IS DISTINCT FROM NULL THEN %3$s END);
-            old_row.%1$I := CASE WHEN false THEN old_row.%1$I END;
-            new_row.%1$I := CASE WHEN false THEN new_row.%1$I END;', c.name, format(c.value, 'old_row', c.name), format(c.value, 'new_row', c.name))
+            old_row.%1$I := (NULL::%4$I.%5$I).%1$I;
+            new_row.%1$I := (NULL::%4$I.%5$I).%1$I;', c.name, format(c.value, 'old_row', c.name), format(c.value, 'new_row', c.name), rules ->> 'table_schema', rules ->> 'table_name')
             WHEN rules -> 'on_change' ? c.name THEN format('
             IF %1$L = ANY (unchanged) THEN
-                old_row.%1$I := CASE WHEN false THEN old_row.%1$I END;
-                new_row.%1$I := CASE WHEN false THEN new_row.%1$I END;
-            END IF;', c.name) END, '' ORDER BY c.name COLLATE "C"),
+                old_row.%1$I := (NULL::%2$I.%3$I).%1$I;
+                new_row.%1$I := (NULL::%2$I.%3$I).%1$I;
+            END IF;', c.name, rules ->> 'table_schema', rules ->> 'table_name') END, '' ORDER BY c.name COLLATE "C"),
         rules -> 'max_value_bytes')
     FROM (
         SELECT n.name, CASE WHEN rules -> 'redacted' ? n.name THEN quote_literal('') WHEN rules -> 'as_text' ? n.name THEN 'concat(%s.%I)' END AS value
@@ -99,11 +99,11 @@ AS $$
                 changed := changed || %2$L::text;
             END IF;
             -- A NULL of the column's own type: a cast to a domain would run its check.
-            old_row.%1$I := CASE WHEN false THEN old_row.%1$I END;
-            new_row.%1$I := CASE WHEN false THEN new_row.%1$I END;
+            old_row.%1$I := (NULL::%3$I.%4$I).%1$I;
+            new_row.%1$I := (NULL::%3$I.%4$I).%1$I;
         EXCEPTION WHEN undefined_column THEN
             NULL; -- it was dropped
-        END;$hidden$, h, h), '') FROM unnest(hidden) h)
+        END;$hidden$, h, h, rules ->> 'table_schema', rules ->> 'table_name'), '') FROM unnest(hidden) h)
         END, ''), '' ORDER BY piece.number)
     FROM regexp_split_to_table(body, ':(?:rules|special|images|immediate|known_columns|relation|same_key|version_key|hidden)') WITH ORDINALITY piece(text, number)
     LEFT JOIN regexp_matches(body, ':(rules|special|images|immediate|known_columns|relation|same_key|version_key|hidden)', 'g') WITH ORDINALITY place(name, number) USING (number)
@@ -364,9 +364,14 @@ BEGIN
     PERFORM set_config('lock_timeout', lock_timeout, true);
     IF relation IS NULL THEN
         -- The table is gone, and its triggers with it.
-        UPDATE public.audit_tables t SET installed_at = NULL, horizon = NULL
-        WHERE target IN (t.table_name, t.table_schema || '.' || t.table_name)
-          AND to_regclass(format('%I.%I', t.table_schema, t.table_name)) IS NULL;
+        FOR registered IN
+            SELECT t.* FROM public.audit_tables t
+            WHERE target IN (t.table_name, t.table_schema || '.' || t.table_name)
+              AND to_regclass(format('%I.%I', t.table_schema, t.table_name)) IS NULL
+        LOOP
+            EXECUTE format('DROP FUNCTION IF EXISTS public.%I()', 'threadline_capture_' || registered.id);
+            UPDATE public.audit_tables t SET installed_at = NULL, horizon = NULL WHERE t.id = registered.id;
+        END LOOP;
         RETURN;
     END IF;
     SELECT t.* INTO registered FROM public.audit_tables t

@@ -257,7 +257,7 @@ END $$;
 -- Whether the setting asks for a scope.
 CREATE OR REPLACE FUNCTION public.threadline_scope_required_v1() RETURNS boolean
 LANGUAGE sql STABLE
-AS $$ SELECT lower(coalesce(current_setting('threadline.require_scope', true), '')) NOT IN ('', 'off', 'false', 'no', '0') $$;
+AS $$ SELECT lower(coalesce(current_setting('threadline.require_scope', true), '') COLLATE pg_catalog."C") NOT IN ('', 'off', 'false', 'no', '0') $$;
 
 -- True, unless a read of these tables, or of all audited ones, has to say what may be seen: where the setting asks for it,
 -- and where row level security is in force, since it isn't on a table's history.

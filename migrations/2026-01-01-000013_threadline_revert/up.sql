@@ -168,13 +168,16 @@ AS $$
         GROUP BY 1, 2
         -- A subquery is hashed; a join with an array of unknown length may compare all with all.
         HAVING shown IS NULL OR count(*) FILTER (WHERE l.id IN (SELECT unnest(shown))) = count(*)) n
-    JOIN public.audit_tables t ON t.id = n.table_id
+    JOIN (
+        SELECT e.*, public.threadline_is_altered_v1(e.identity) AS is_altered FROM (SELECT DISTINCT c.table_id FROM public.audit_changes c WHERE c.transaction_id = tx OR c.id = single) i
+        CROSS JOIN LATERAL public.threadline_entry_of_v1(i.table_id) e OFFSET 0) t ON t.id = n.table_id
     CROSS JOIN LATERAL (SELECT c.captured_at, c.changed_from FROM public.audit_changes c WHERE c.id = n.first_id LIMIT 1) b
     CROSS JOIN LATERAL (SELECT c AS line FROM public.audit_changes c WHERE c.id = n.last_id LIMIT 1) a
     LEFT JOIN LATERAL (
         SELECT p.op IN ('insert', 'update', 'baseline') AS existed, CASE WHEN p.op IN ('insert', 'update', 'baseline') THEN
-            public.threadline_known_v1(t.identity, t.former_columns, CASE t.on_change WHEN '{}' THEN p.data_after ELSE public.threadline_whole(p) END, p.captured_at, b.captured_at) END AS image
+            CASE WHEN t.is_altered THEN public.threadline_known_v1(t.identity, t.former_columns, w.image, p.captured_at, b.captured_at) ELSE w.image END END AS image
         FROM public.threadline_previous(t.id, CASE t.former_columns WHEN '{}' THEN ARRAY[n.key] ELSE public.threadline_keys(t.id, n.key) END, n.first_id) p
+        CROSS JOIN LATERAL (SELECT CASE t.on_change WHEN '{}' THEN p.data_after ELSE public.threadline_whole(p) END AS image) w
         WHERE NOT EXISTS (SELECT FROM unnest(t.gaps) g WHERE g && tstzrange(p.captured_at, b.captured_at, '[]'))) e ON true
     CROSS JOIN LATERAL (
         SELECT CASE WHEN coalesce(e.existed, n.existed) THEN
@@ -464,7 +467,7 @@ BEGIN
             array_agg(n.before) AS before, array_agg(n.after) AS after
         FROM (SELECT u.* FROM public.threadline_net(tx, single, shown) u ORDER BY u.table_id, u.key) n GROUP BY 1 ORDER BY 1
     LOOP
-        SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = net.table_id;
+        audited := public.threadline_entry_of_v1(net.table_id);
         involved := involved || net.table_id;
         undone := undone || public.threadline_undone_v1(audited, net.keys, net.last_ids, net.remade, net.changed, net.before, net.after, locked, shown IS NOT NULL);
     END LOOP;

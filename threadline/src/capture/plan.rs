@@ -111,7 +111,11 @@ impl CapturePlan {
     }
 
     fn validated(self) -> Result<Self, PlanError> {
-        if OWN_TABLES.contains(&self.table.name().as_str()) {
+        // A table of another schema may have such a name: where the log is, knows the migration.
+        let schema = self.table.schema().map(Identifier::as_str);
+        if matches!(schema, None | Some("public"))
+            && OWN_TABLES.contains(&self.table.name().as_str())
+        {
             return Err(PlanError::OwnTable {
                 table: self.table.to_string(),
             });

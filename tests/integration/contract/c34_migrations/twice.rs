@@ -25,7 +25,12 @@ fn c34_capturing_twice_changes_nothing() {
     db.audited("notes", NOTES);
     execute(&mut db.app(), "INSERT INTO notes VALUES (1, 'a')");
     // But for when it was looked at.
-    let entry = |db: &TestDb| value(&mut db.owner(), "SELECT to_jsonb(t) #- '{identity,at}' FROM audit_tables t");
+    let entry = |db: &TestDb| {
+        value(
+            &mut db.owner(),
+            "SELECT to_jsonb(t) #- '{identity,at}' FROM audit_tables t",
+        )
+    };
     let before = (catalog(&db), log(&db), entry(&db));
     db.capture(
         "notes",

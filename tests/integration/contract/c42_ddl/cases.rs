@@ -2,7 +2,7 @@
 
 use threadline::Level;
 use threadline::capture::{CapturePlan, Policy};
-use threadline_tests::{TestDb, execute, try_execute};
+use threadline_tests::{TestDb, execute, try_execute, value};
 
 use super::truth::{Known, Truth};
 
@@ -132,7 +132,11 @@ fn c42_a_type_that_was_changed() {
 
 #[test]
 fn c42_a_column_that_was_dropped_and_added_again() {
-    for add in ["ADD note text", "ADD note text DEFAULT 'new'", "ADD note int"] {
+    for add in [
+        "ADD note text",
+        "ADD note text DEFAULT 'new'",
+        "ADD note int",
+    ] {
         let add = Sql(Box::leak(
             format!("ALTER TABLE pay DROP note; ALTER TABLE pay {add}").into_boxed_str(),
         ));
@@ -214,7 +218,10 @@ fn c42_a_rewrite_changes_no_answer() {
     let answers = asked(
         BOTH,
         "pay",
-        &pay(vec![Sql("VACUUM FULL pay; CLUSTER pay USING pay_pkey"), Note]),
+        &pay(vec![
+            Sql("VACUUM FULL pay; CLUSTER pay USING pay_pkey"),
+            Note,
+        ]),
     );
     assert_eq!(whole(&answers), [true; 2]);
 }
@@ -243,18 +250,88 @@ fn c42_columns_that_took_each_others_names() {
         BOTH,
         "pay",
         &pay(vec![
-            Sql("ALTER TABLE pay RENAME note TO x; ALTER TABLE pay RENAME name TO note; ALTER TABLE pay RENAME x TO name"),
+            Sql(
+                "ALTER TABLE pay RENAME note TO x; ALTER TABLE pay RENAME name TO note; ALTER TABLE pay RENAME x TO name",
+            ),
             Note,
         ]),
     );
     assert_eq!(omitted(&answers), [4, 4]);
 }
 
+/// What is recorded under a name that no column has any more could be any column's.
+#[test]
+fn c42_a_name_in_between() {
+    for rename in [
+        "ALTER TABLE pay ADD x int DEFAULT 5; UPDATE pay SET x = 6; ALTER TABLE pay RENAME x TO y",
+        "ALTER TABLE pay RENAME note TO x; UPDATE pay SET x = 'public'; ALTER TABLE pay RENAME x TO y",
+    ] {
+        let answers = asked(
+            BOTH,
+            "pay",
+            &pay(vec![Sql(rename), Note, Capture("pay"), Note]),
+        );
+        assert_eq!(omitted(&answers)[1..], [2, 2], "{rename}");
+    }
+}
+
+#[test]
+fn c42_a_column_that_came_and_went() {
+    let answers = asked(
+        BOTH,
+        "pay",
+        &pay(vec![
+            Sql(
+                "ALTER TABLE pay ADD x int; UPDATE pay SET x = 6; ALTER TABLE pay DROP x; ALTER TABLE pay ADD x int",
+            ),
+            Note,
+        ]),
+    );
+    assert_eq!(omitted(&answers), [2, 2]);
+}
+
+/// A row that comes back would get values of before DDL.
+#[test]
+fn c42_a_revert_of_what_ddl_changed() {
+    for capture_again in [false, true] {
+        let db = TestDb::new();
+        execute(
+            &mut db.owner(),
+            "CREATE TABLE pay (id int PRIMARY KEY, salary int, name text)",
+        );
+        capture(&db, "pay", Level::Row).unwrap();
+        let mut owner = db.owner();
+        execute(&mut owner, "INSERT INTO pay VALUES (1, 5, 'ann')");
+        execute(
+            &mut owner,
+            "ALTER TABLE pay ALTER salary TYPE int USING salary * 100",
+        );
+        if capture_again {
+            capture(&db, "pay", Level::Row).unwrap();
+        }
+        execute(&mut owner, "DELETE FROM pay");
+        let before = value(
+            &mut db.superuser(),
+            "SELECT n.before FROM audit_changes c, threadline_net(c.transaction_id, NULL, NULL) n WHERE c.op = 'delete'",
+        );
+        assert_eq!(
+            before,
+            serde_json::json!({"id": 1, "salary": {"$threadline": "omitted"}, "name": "ann"})
+        );
+    }
+}
+
 #[test]
 fn c42_another_table_of_the_name() {
     for (another, at_the_end) in [
-        ("DROP TABLE pay; CREATE TABLE pay (id int PRIMARY KEY, salary int, note text, name text)", (2, 2)),
-        ("CREATE TABLE shadow (LIKE pay INCLUDING ALL); INSERT INTO shadow SELECT * FROM pay; DELETE FROM shadow WHERE id = 1; DROP TABLE pay; ALTER TABLE shadow RENAME TO pay", (1, 3)),
+        (
+            "DROP TABLE pay; CREATE TABLE pay (id int PRIMARY KEY, salary int, note text, name text)",
+            (2, 2),
+        ),
+        (
+            "CREATE TABLE shadow (LIKE pay INCLUDING ALL); INSERT INTO shadow SELECT * FROM pay; DELETE FROM shadow WHERE id = 1; DROP TABLE pay; ALTER TABLE shadow RENAME TO pay",
+            (1, 3),
+        ),
     ] {
         let answers = asked(
             BOTH,
@@ -281,7 +358,9 @@ fn c42_another_key() {
         BOTH,
         "pay",
         &pay(vec![
-            Sql("UPDATE pay SET note = ''; ALTER TABLE pay DROP CONSTRAINT pay_pkey, ADD PRIMARY KEY (note, id)"),
+            Sql(
+                "UPDATE pay SET note = ''; ALTER TABLE pay DROP CONSTRAINT pay_pkey, ADD PRIMARY KEY (note, id)",
+            ),
             Note,
             Capture("pay"),
             Sql("UPDATE pay SET name = 'Ann' WHERE id = 1"),
@@ -316,7 +395,9 @@ fn c42_triggers_that_were_disabled_for_a_while() {
         BOTH,
         "pay",
         &pay(vec![
-            Sql("ALTER TABLE pay DISABLE TRIGGER USER; UPDATE pay SET salary = 1 WHERE id = 1; DELETE FROM pay WHERE id = 2; ALTER TABLE pay ENABLE TRIGGER USER"),
+            Sql(
+                "ALTER TABLE pay DISABLE TRIGGER USER; UPDATE pay SET salary = 1 WHERE id = 1; DELETE FROM pay WHERE id = 2; ALTER TABLE pay ENABLE TRIGGER USER",
+            ),
             Note,
             Capture("pay"),
             Sql("UPDATE pay SET name = 'Ann' WHERE id = 1"),
@@ -332,7 +413,9 @@ fn c42_tables_that_inherit() {
         BOTH,
         "pay",
         &pay(vec![
-            Sql("CREATE TABLE bonus (LIKE pay); INSERT INTO bonus VALUES (3, 3, '', 'cy'); ALTER TABLE bonus INHERIT pay"),
+            Sql(
+                "CREATE TABLE bonus (LIKE pay); INSERT INTO bonus VALUES (3, 3, '', 'cy'); ALTER TABLE bonus INHERIT pay",
+            ),
             Note,
         ]),
     );
@@ -409,7 +492,9 @@ fn c42_a_partition_that_was_created_as_one() {
         &[Level::Row],
         "ev",
         &events(vec![
-            Sql("CREATE TABLE ev_as PARTITION OF ev FOR VALUES IN ('as'); INSERT INTO ev VALUES (8, 'as', 'eight')"),
+            Sql(
+                "CREATE TABLE ev_as PARTITION OF ev FOR VALUES IN ('as'); INSERT INTO ev VALUES (8, 'as', 'eight')",
+            ),
             Note,
         ]),
     );

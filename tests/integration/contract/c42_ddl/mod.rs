@@ -2,4 +2,5 @@
 
 mod cases;
 mod property;
+mod recorder;
 mod truth;

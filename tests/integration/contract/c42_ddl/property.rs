@@ -95,7 +95,9 @@ fn known(level: Level, steps: &[Step]) -> (usize, usize) {
                 run(&format!("INSERT INTO t (id, n) VALUES ({id}, {id}0)"));
             }
             Step::Update(id) => {
-                run(&format!("UPDATE t SET n = n WHERE id = {id}; UPDATE t SET n = (n::text || '1')::int % 1000 WHERE id = {id}"));
+                run(&format!(
+                    "UPDATE t SET n = n WHERE id = {id}; UPDATE t SET n = (n::text || '1')::int % 1000 WHERE id = {id}"
+                ));
             }
             Step::Delete(id) => {
                 run(&format!("DELETE FROM t WHERE id = {id}"));

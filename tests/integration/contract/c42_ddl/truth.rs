@@ -194,13 +194,7 @@ impl<'a> Truth<'a> {
         assert!(left.is_empty(), "{table} at {at} had {left:?}, too");
     }
 
-    fn check_row(
-        &self,
-        moment: &Moment,
-        now: &Shape,
-        key: &[(&str, String)],
-        known: &mut Known,
-    ) {
+    fn check_row(&self, moment: &Moment, now: &Shape, key: &[(&str, String)], known: &mut Known) {
         let Moment { at, rows: held, .. } = moment;
         let table = &self.table;
         let has_key = |row: &&Row| {
