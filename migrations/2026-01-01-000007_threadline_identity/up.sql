@@ -15,7 +15,8 @@
 -- The registry has it with four more:
 --   at            when it was looked up
 --   freed         names that columns no longer have
---   column_gaps   column -> intervals in which DDL may have changed its values without a change being recorded
+--   column_gaps   column -> intervals in which DDL may have changed its values without a change being recorded; without a
+--                 beginning where what was recorded under its name until then is another column's
 --   unsure        intervals after which there were columns `added`, in this order, or `renamed`, which may have had yet other
 --                 names in between: whether they had, tell the names of what was recorded then
 CREATE OR REPLACE FUNCTION public.threadline_identity_v1(relation regclass) RETURNS jsonb
@@ -60,13 +61,14 @@ END $$;
 
 -- What DDL did between two looks at a table of which `keys` are the key columns:
 --   rows      whether rows may have come, left or changed without being recorded
---   columns   those whose values may be others than the ones that are recorded under their names
+--   columns   those whose values may be others than the recorded ones
+--   misnamed  those whose names were other columns', so that what is recorded under them is not theirs
 --   added     those that came
 --   unfilled  those of them of which nobody knows what rows from before them have
 --   renamed   column -> its name before
 -- Nothing is known of what was looked up elsewhere: then the table is taken by its name.
 CREATE OR REPLACE FUNCTION public.threadline_drift_v1(
-    was jsonb, present jsonb, keys text[], OUT rows boolean, OUT columns text[], OUT added text[], OUT unfilled text[], OUT renamed jsonb
+    was jsonb, present jsonb, keys text[], OUT rows boolean, OUT columns text[], OUT misnamed text[], OUT added text[], OUT unfilled text[], OUT renamed jsonb
 )
 LANGUAGE plpgsql IMMUTABLE
 AS $$
@@ -78,6 +80,7 @@ DECLARE
 BEGIN
     rows := false;
     columns := '{}';
+    misnamed := '{}';
     added := '{}';
     unfilled := '{}';
     renamed := '{}';
@@ -88,14 +91,14 @@ BEGIN
         rows := true;
         RETURN;
     END IF;
-    SELECT coalesce(array_agg(n.key ORDER BY n.key) FILTER (WHERE w.key IS DISTINCT FROM n.key AND (was -> 'columns' ? n.key OR was -> 'freed' ? n.key)
-            OR rewritten AND w.value -> 3 <> n.value -> 3 AND NOT (
+    SELECT coalesce(array_agg(n.key ORDER BY n.key) FILTER (WHERE w.key IS DISTINCT FROM n.key AND (was -> 'columns' ? n.key OR was -> 'freed' ? n.key)), '{}'),
+        coalesce(array_agg(n.key ORDER BY n.key) FILTER (WHERE rewritten AND w.value -> 3 <> n.value -> 3 AND NOT (
                 (w.value -> 4)::boolean AND NOT (n.value -> 4)::boolean AND w.value -> 1 = n.value -> 1 AND w.value -> 2 = n.value -> 2
                 AND w.value -> 5 = n.value -> 5 AND n.value -> 5 <> 'null')), '{}'),
         coalesce(array_agg(n.key ORDER BY (n.value -> 0)::integer) FILTER (WHERE w.key IS NULL), '{}'),
         coalesce(array_agg(n.key ORDER BY n.key) FILTER (WHERE w.key IS NULL AND rewritten AND NOT (n.value -> 4)::boolean), '{}'),
         coalesce(jsonb_object_agg(n.key, w.key) FILTER (WHERE w.key <> n.key), '{}')
-        INTO columns, added, unfilled, renamed
+        INTO misnamed, columns, added, unfilled, renamed
     FROM jsonb_each(present -> 'columns') n LEFT JOIN jsonb_each(was -> 'columns') w ON w.value -> 0 = n.value -> 0;
     -- A column that came and went may have had any of the new names.
     IF (present -> 'width')::integer - (was -> 'width')::integer > cardinality(added) THEN
@@ -103,7 +106,7 @@ BEGIN
     END IF;
     named := ARRAY(SELECT coalesce(r.key, k) FROM unnest(keys) k LEFT JOIN jsonb_each_text(renamed) r ON r.value = k ORDER BY coalesce(r.key, k) COLLATE "C");
     rows := (present -> 'inherited')::boolean
-        OR columns && named
+        OR columns && named OR misnamed && named
         OR NOT EXISTS (SELECT FROM jsonb_array_elements(present -> 'keys') u WHERE u = to_jsonb(named))
         OR EXISTS (SELECT FROM jsonb_each(was -> 'triggers') w WHERE w.value IS DISTINCT FROM (present -> 'triggers' -> w.key))
         OR EXISTS (
@@ -139,10 +142,11 @@ BEGIN
     FROM (SELECT public.threadline_identity_v1(relation) AS present OFFSET 0) i, public.threadline_drift_v1(entry.identity, i.present, entry.key_columns) d;
     entry.identity := entry.identity || jsonb_build_object('column_gaps', coalesce(entry.identity -> 'column_gaps', '{}') || (
         SELECT coalesce(jsonb_object_agg(c.name, g.gaps) FILTER (WHERE g.gaps <> '[]'), '{}')
-        FROM (SELECT unnest(drift.columns) UNION SELECT jsonb_object_keys(drift.renamed)) c(name)
+        FROM (SELECT unnest(drift.columns || drift.misnamed) UNION SELECT jsonb_object_keys(drift.renamed)) c(name)
         CROSS JOIN LATERAL (
             SELECT coalesce(entry.identity -> 'column_gaps' -> c.name, '[]') || coalesce(entry.identity -> 'column_gaps' -> (drift.renamed ->> c.name), '[]')
-                || CASE WHEN c.name = ANY (drift.columns) THEN jsonb_build_array(format('[%s,)', entry.identity ->> 'at')) ELSE '[]' END AS gaps) g));
+                || CASE WHEN c.name = ANY (drift.columns) THEN jsonb_build_array(format('[%s,)', entry.identity ->> 'at')) ELSE '[]' END
+                || CASE WHEN c.name = ANY (drift.misnamed) THEN '["(,)"]'::jsonb ELSE '[]' END AS gaps) g));
     IF drift.added <> '{}' OR drift.renamed <> '{}' THEN
         entry.identity := entry.identity || jsonb_build_object('unsure', coalesce(entry.identity -> 'unsure', '[]') || jsonb_build_object(
             'interval', format('[%s,)', entry.identity ->> 'at'), 'added', drift.added, 'renamed', drift.renamed,
@@ -194,9 +198,9 @@ CREATE OR REPLACE FUNCTION public.threadline_is_altered_v1(identity jsonb) RETUR
 LANGUAGE sql IMMUTABLE
 AS $$ SELECT coalesce(identity -> 'column_gaps', '{}') <> '{}' OR coalesce(identity -> 'unsure', '[]') <> '[]' $$;
 
--- The values of a recorded row as they are known at a moment: under the names that its columns have now, and omitted where DDL
--- may have changed them in between.
-CREATE OR REPLACE FUNCTION public.threadline_known_v1(identity jsonb, former_columns jsonb, image jsonb, recorded_at timestamptz, moment timestamptz) RETURNS jsonb
+-- The values of a row as they are known at a moment: under the names that its columns have now, and omitted where DDL may have
+-- changed them in between. `recorded` is what its change holds, and `image` that with the values that are stored only when they change.
+CREATE OR REPLACE FUNCTION public.threadline_known_v1(identity jsonb, former_columns jsonb, recorded jsonb, image jsonb, recorded_at timestamptz, moment timestamptz) RETURNS jsonb
 LANGUAGE sql STABLE
 AS $$
     SELECT CASE WHEN image IS NULL OR NOT public.threadline_is_altered_v1(identity) THEN image ELSE image || (
@@ -210,11 +214,11 @@ AS $$
         FROM jsonb_array_elements(identity -> 'unsure') u
         CROSS JOIN LATERAL (SELECT jsonb_array_elements_text(u -> 'added') UNION ALL SELECT jsonb_object_keys(u -> 'renamed')) a(name)
         WHERE recorded_at <@ (u ->> 'interval')::tstzrange AND (
-            image - ARRAY(SELECT jsonb_array_elements_text(u -> 'names')) <> '{}'
-            OR EXISTS (SELECT FROM jsonb_each_text(u -> 'renamed') r WHERE (image ? r.key) = (image ? r.value))
+            recorded - ARRAY(SELECT jsonb_array_elements_text(u -> 'names')) <> '{}'
+            OR EXISTS (SELECT FROM jsonb_each_text(u -> 'renamed') r WHERE (recorded ? r.key) = (recorded ? r.value))
             OR EXISTS (
                 SELECT FROM jsonb_array_elements_text(u -> 'added') WITH ORDINALITY i(name, place), jsonb_array_elements_text(u -> 'added') WITH ORDINALITY j(name, place)
-                WHERE i.place < j.place AND NOT image ? i.name AND image ? j.name))) END
+                WHERE i.place < j.place AND NOT recorded ? i.name AND recorded ? j.name))) END
 $$;
 
 -- The entry of a table by its number; as the registry has it if the table is gone.

@@ -393,6 +393,48 @@ EXCEPTION WHEN lock_not_available THEN
         USING ERRCODE = 'lock_not_available';
 END $$;
 
+-- Writes what threadline_noted_v1 made of an entry.
+CREATE OR REPLACE FUNCTION public.threadline_write_entry_v1(entry public.audit_tables) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$
+    UPDATE public.audit_tables t SET gaps = entry.gaps, horizon = entry.horizon, former_columns = entry.former_columns,
+        added_columns = entry.added_columns, identity = entry.identity
+    WHERE t.id = entry.id
+$$;
+
+-- Looks at an audited table again, and notes what DDL did to it since the last time. What isn't known ends here. It returns what that is:
+-- "rows", or the names of columns. Between two looks only that time is unknown, so that a migration may well call it before
+-- its DDL and after it:
+--
+--   SELECT threadline_note('users');
+--   ALTER TABLE users ALTER balance TYPE bigint;
+--   SELECT threadline_note('users');
+CREATE OR REPLACE FUNCTION public.threadline_note(relation regclass) RETURNS text[]
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
+SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
+AS $$
+DECLARE
+    root CONSTANT pg_catalog.regclass := coalesce(pg_partition_root(relation), relation);
+    entry public.audit_tables;
+    unknown pg_catalog.text[];
+BEGIN
+    -- So that no other DDL comes in between.
+    EXECUTE format('LOCK TABLE %s IN SHARE UPDATE EXCLUSIVE MODE', root);
+    entry := public.threadline_entry_v1(root, public.threadline_table(root));
+    IF entry.installed_at IS NULL THEN
+        RAISE EXCEPTION 'threadline: table % is not captured', root
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Run `threadline generate` with its model in the list, and the new migration.';
+    END IF;
+    entry.added_columns := entry.added_columns || public.threadline_added_columns_v1(root, public.threadline_list_v1(entry.rules, 'redacted'));
+    unknown := ARRAY(SELECT 'rows' WHERE EXISTS (SELECT FROM unnest(entry.gaps) g WHERE upper_inf(g)))
+        || ARRAY(
+            SELECT c.key FROM jsonb_each(entry.identity -> 'column_gaps') c
+            WHERE EXISTS (SELECT FROM jsonb_array_elements_text(c.value) r WHERE upper_inf(r::tstzrange)) ORDER BY c.key);
+    PERFORM public.threadline_write_entry_v1(public.threadline_noted_v1(entry, root, clock_timestamp()));
+    RETURN unknown;
+END $$;
+
 -- Takes a partition out of an audited table: its rows are recorded as deleted, since the table no longer has them, and it
 -- stays as a table of its own. To drop a partition, call this first.
 --
@@ -425,16 +467,15 @@ BEGIN
     FOR attached IN SELECT * FROM public.threadline_attached_v1(partition) LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', attached.name, attached.held_by::regclass);
     END LOOP;
-    audited := public.threadline_noted_v1(audited, root, clock_timestamp());
-    UPDATE public.audit_tables t SET gaps = audited.gaps, horizon = audited.horizon, former_columns = audited.former_columns,
-        added_columns = audited.added_columns, identity = audited.identity
-    WHERE t.id = audited.id;
+    PERFORM public.threadline_write_entry_v1(public.threadline_noted_v1(audited, root, clock_timestamp()));
 END $$;
 
 REVOKE ALL ON FUNCTION
     public.threadline_bound_body_v1(regclass, jsonb, text[], text[], text[], text),
     public.threadline_capture_v1(regclass, text, text[], jsonb, text[], jsonb, text, text, text),
     public.threadline_release_v1(regclass, text, text),
+    public.threadline_write_entry_v1(public.audit_tables),
+    public.threadline_note(regclass),
     public.threadline_detach(regclass),
     public.threadline_check_readable_v1(regclass, oid)
 FROM PUBLIC;

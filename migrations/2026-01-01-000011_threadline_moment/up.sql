@@ -101,7 +101,7 @@ DECLARE
     row_type CONSTANT pg_catalog.text := format('NULL::%I.%I', audited.table_schema, audited.table_name);
     recipe CONSTANT pg_catalog.jsonb := public.threadline_recipe(relation, fill);
     lines CONSTANT pg_catalog.text := format('SELECT c.id, %s AS data FROM (%s) n JOIN public.audit_changes c ON c.id = n.id WHERE c.op IN (''insert'', ''update'', ''baseline'') OFFSET 0',
-        format(CASE WHEN NOT public.threadline_is_altered_v1(audited.identity) THEN '%s' ELSE 'public.threadline_known_v1(%2$L, %3$L, %1$s, c.captured_at, %4$L)' END,
+        format(CASE WHEN NOT public.threadline_is_altered_v1(audited.identity) THEN '%s' ELSE 'public.threadline_known_v1(%2$L, %3$L, c.data_after, %1$s, c.captured_at, %4$L)' END,
             CASE WHEN audited.on_change = '{}' THEN 'c.data_after'
                 ELSE format('CASE WHEN c.op <> ''update'' OR c.data_after ?& %L::text[] THEN c.data_after ELSE public.threadline_whole(c) END', audited.on_change) END,
             audited.identity, audited.former_columns, moment),

@@ -6,7 +6,7 @@
 CREATE OR REPLACE FUNCTION public.threadline_earlier(change public.audit_changes) RETURNS jsonb
 LANGUAGE sql STABLE
 AS $$
-    SELECT public.threadline_known_v1(t.identity, t.former_columns, public.threadline_whole(p), p.captured_at, change.captured_at)
+    SELECT public.threadline_known_v1(t.identity, t.former_columns, p.data_after, public.threadline_whole(p), p.captured_at, change.captured_at)
     FROM public.audit_tables t
     CROSS JOIN LATERAL public.threadline_previous(t.id, public.threadline_keys(t.id, change.table_pk), change.id) p
     WHERE t.id = change.table_id AND change.op IN ('update', 'delete') AND p.op IN ('insert', 'update', 'baseline')
@@ -175,7 +175,7 @@ AS $$
     CROSS JOIN LATERAL (SELECT c AS line FROM public.audit_changes c WHERE c.id = n.last_id LIMIT 1) a
     LEFT JOIN LATERAL (
         SELECT p.op IN ('insert', 'update', 'baseline') AS existed, CASE WHEN p.op IN ('insert', 'update', 'baseline') THEN
-            CASE WHEN t.is_altered THEN public.threadline_known_v1(t.identity, t.former_columns, w.image, p.captured_at, b.captured_at) ELSE w.image END END AS image
+            CASE WHEN t.is_altered THEN public.threadline_known_v1(t.identity, t.former_columns, p.data_after, w.image, p.captured_at, b.captured_at) ELSE w.image END END AS image
         FROM public.threadline_previous(t.id, CASE t.former_columns WHEN '{}' THEN ARRAY[n.key] ELSE public.threadline_keys(t.id, n.key) END, n.first_id) p
         CROSS JOIN LATERAL (SELECT CASE t.on_change WHEN '{}' THEN p.data_after ELSE public.threadline_whole(p) END AS image) w
         WHERE NOT EXISTS (SELECT FROM unnest(t.gaps) g WHERE g && tstzrange(p.captured_at, b.captured_at, '[]'))) e ON true

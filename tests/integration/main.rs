@@ -12,6 +12,7 @@ mod contract;
 mod derive;
 mod diesel_cli;
 mod diff;
+mod documents;
 mod incident;
 mod install;
 mod model;

@@ -49,6 +49,9 @@ pub(crate) struct GenerateArguments {
     /// End the capture of every table that is not in the list; its history stays
     #[arg(long)]
     pub(crate) prune: bool,
+    /// Print what would be done, write nothing, and fail if anything is to be done: for CI
+    #[arg(long, conflicts_with_all = ["dry_run", "print_sql"])]
+    pub(crate) check: bool,
     #[command(flatten)]
     pub(crate) policy: PolicyArguments,
     #[command(flatten)]

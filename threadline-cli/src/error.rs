@@ -34,6 +34,10 @@ pub(crate) enum CliError {
         text: String,
         expected: &'static str,
     },
+    #[error(
+        "the migrations don't capture every table as asked: {missing} to write; run `threadline generate` and commit what it writes"
+    )]
+    NotGenerated { missing: usize },
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error("{}: {source}", directory.display())]

@@ -29,8 +29,12 @@ pub(crate) fn run(
         .generate(&plans, unlisted, environment.now)
         .map_err(|error| directory.error(error))?;
 
-    if arguments.output.dry_run {
-        return dry_run(&plans, &new, out);
+    if arguments.output.dry_run || arguments.check {
+        dry_run(&plans, &new, out)?;
+        return match new.len() {
+            missing if missing > 0 && arguments.check => Err(CliError::NotGenerated { missing }),
+            _ => Ok(()),
+        };
     }
     if arguments.output.print_sql {
         if new.is_empty() {

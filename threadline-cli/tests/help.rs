@@ -45,6 +45,7 @@ fn help_is_on_the_output_and_no_failure() {
     Options:
           --tables <TABLES>  Tables without a model; their primary key is looked up when the migration runs
           --prune            End the capture of every table that is not in the list; its history stays
+          --check            Print what would be done, write nothing, and fail if anything is to be done: for CI
       -h, --help             Print help
 
     Policy of the tables in --tables:

@@ -97,6 +97,27 @@ fn dry_run_shows_each_table_with_its_rules() {
 }
 
 #[test]
+fn check_fails_while_a_migration_is_missing() {
+    let app = App::installed();
+    let before = app.files();
+    let missing = app.run("generate --check --tables users,posts");
+    assert_eq!(missing.code, 1);
+    assert_snapshot!(missing.out, @"
+    users: key=(primary key) exclude=- mask=- except=- (new)
+    posts: key=(primary key) exclude=- mask=- except=- (new)
+    ");
+    assert_snapshot!(missing.err, @"error: the migrations don't capture every table as asked: 2 to write; run `threadline generate` and commit what it writes");
+    assert_eq!(app.files(), before);
+    app.succeeds("generate --tables users,posts");
+    assert_snapshot!(app.succeeds("generate --check --tables users,posts"), @"
+    users: key=(primary key) exclude=- mask=- except=- (unchanged)
+    posts: key=(primary key) exclude=- mask=- except=- (unchanged)
+    ");
+    // Of one that ends a capture, too.
+    assert_eq!(app.run("generate --check --tables users --prune").code, 1);
+}
+
+#[test]
 fn print_sql_shows_what_would_be_written() {
     let app = App::installed();
     let printed = app.succeeds("generate --tables users --print-sql");

@@ -113,6 +113,8 @@ DROP FUNCTION public.threadline_guard_insert_v1();
 DROP FUNCTION public.threadline_guard_v1();
 
 DROP FUNCTION public.threadline_detach(regclass);
+DROP FUNCTION public.threadline_note(regclass);
+DROP FUNCTION public.threadline_write_entry_v1(public.audit_tables);
 DROP FUNCTION public.threadline_release_v1(regclass, text, text);
 DROP FUNCTION public.threadline_capture_v1(regclass, text, text[], jsonb, text[], jsonb, text, text, text);
 DROP FUNCTION public.threadline_check_readable_v1(regclass, oid);
@@ -123,7 +125,8 @@ DROP FUNCTION public.threadline_is_special_v1(jsonb);
 DROP FUNCTION public.threadline_special_images_v1(jsonb);
 
 DROP FUNCTION public.threadline_entry(regclass);
-DROP FUNCTION public.threadline_known_v1(jsonb, jsonb, jsonb, timestamptz, timestamptz);
+DROP FUNCTION public.threadline_entry_of_v1(integer);
+DROP FUNCTION public.threadline_known_v1(jsonb, jsonb, jsonb, jsonb, timestamptz, timestamptz);
 DROP FUNCTION public.threadline_is_altered_v1(jsonb);
 DROP FUNCTION public.threadline_noted_v1(public.audit_tables, regclass, timestamptz);
 DROP FUNCTION public.threadline_entry_v1(regclass, integer);

@@ -145,7 +145,12 @@ CREATE TABLE IF NOT EXISTS public.audit_changes (
     changed_fields text[],
     changed_from jsonb
 );
-ALTER TABLE public.audit_changes ADD COLUMN IF NOT EXISTS changed_from jsonb;
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = 'public.audit_changes'::regclass AND a.attname = 'changed_from' AND NOT a.attisdropped) THEN
+        ALTER TABLE public.audit_changes ADD COLUMN changed_from jsonb;
+    END IF;
+END $$;
 
 -- Uncached, so that ids follow the order in which one row's changes are captured.
 CREATE SEQUENCE IF NOT EXISTS public.audit_changes_id_seq AS bigint CACHE 1 OWNED BY public.audit_changes.id;
@@ -175,6 +180,9 @@ CREATE TABLE IF NOT EXISTS public.audit_commits (
     occurred_at timestamptz NOT NULL,
     committed_at timestamptz NOT NULL
 );
+
+-- It has no key, and a publication FOR ALL TABLES would refuse to delete from it.
+ALTER TABLE public.audit_commits REPLICA IDENTITY FULL;
 
 -- The key is found by its hash, since a legal key may be longer than a btree entry; queries recheck table_pk.
 CREATE INDEX IF NOT EXISTS audit_changes_key ON public.audit_changes (table_id, key_hash, id) INCLUDE (captured_at);
@@ -715,7 +723,7 @@ BEGIN
         END IF;
         before := prior;
     END IF;
-    IF rules ?| '{redacted,except_columns,ignore_only}' THEN
+    IF rules ?| '{exclude,redacted,except_columns,ignore_only}' THEN
         IF relation IS NOT NULL AND coalesce(after, before) - columns <> '{}' AND rules ? 'redacted' THEN
             PERFORM public.threadline_verify_columns_v1(relation, rules, public.threadline_columns_of_v1(coalesce(after, before)), columns);
         END IF;
@@ -751,7 +759,7 @@ BEGIN
              data_after, changed_fields, changed_from)
         SELECT
             nextval('public.audit_changes_id_seq'), hashtextextended(pk::pg_catalog.text, 0), clock_timestamp(), tx, target,
-            relation_schema, relation_name, lower(operation), pk, after, changed, before
+            relation_schema, relation_name, lower(operation COLLATE pg_catalog."C"), pk, after, changed, before
         FROM public.audit_transactions t
         WHERE t.ctid = spot AND t.id = tx AND (t.xmax = '0' OR locked)
           AND (unattributed OR t.actor_ref IS NOT NULL) AND (required IS DISTINCT FROM 'known' OR t.actor_ref ->> 'type' <> 'anonymous');
@@ -1369,9 +1377,10 @@ END $$;
 -- The registry has it with four more:
 --   at            when it was looked up
 --   freed         names that columns no longer have
---   column_gaps   column -> intervals in which DDL may have changed its values without a change being recorded
---   unsure        intervals after which there were further columns, `added` in this order, which may have had other names in
---                 between: what was recorded then tells by the names that it has, whether they are among `names`
+--   column_gaps   column -> intervals in which DDL may have changed its values without a change being recorded; without a
+--                 beginning where what was recorded under its name until then is another column's
+--   unsure        intervals after which there were columns `added`, in this order, or `renamed`, which may have had yet other
+--                 names in between: whether they had, tell the names of what was recorded then
 CREATE OR REPLACE FUNCTION public.threadline_identity_v1(relation regclass) RETURNS jsonb
 LANGUAGE plpgsql STABLE -- whose plans are kept
 AS $$
@@ -1414,13 +1423,14 @@ END $$;
 
 -- What DDL did between two looks at a table of which `keys` are the key columns:
 --   rows      whether rows may have come, left or changed without being recorded
---   columns   those whose values may be others than the ones that are recorded under their names
+--   columns   those whose values may be others than the recorded ones
+--   misnamed  those whose names were other columns', so that what is recorded under them is not theirs
 --   added     those that came
 --   unfilled  those of them of which nobody knows what rows from before them have
 --   renamed   column -> its name before
 -- Nothing is known of what was looked up elsewhere: then the table is taken by its name.
 CREATE OR REPLACE FUNCTION public.threadline_drift_v1(
-    was jsonb, present jsonb, keys text[], OUT rows boolean, OUT columns text[], OUT added text[], OUT unfilled text[], OUT renamed jsonb
+    was jsonb, present jsonb, keys text[], OUT rows boolean, OUT columns text[], OUT misnamed text[], OUT added text[], OUT unfilled text[], OUT renamed jsonb
 )
 LANGUAGE plpgsql IMMUTABLE
 AS $$
@@ -1432,6 +1442,7 @@ DECLARE
 BEGIN
     rows := false;
     columns := '{}';
+    misnamed := '{}';
     added := '{}';
     unfilled := '{}';
     renamed := '{}';
@@ -1442,22 +1453,22 @@ BEGIN
         rows := true;
         RETURN;
     END IF;
-    SELECT coalesce(array_agg(n.key ORDER BY n.key) FILTER (WHERE w.key IS DISTINCT FROM n.key AND (was -> 'columns' ? n.key OR was -> 'freed' ? n.key)
-            OR rewritten AND w.value -> 3 <> n.value -> 3 AND NOT (
+    SELECT coalesce(array_agg(n.key ORDER BY n.key) FILTER (WHERE w.key IS DISTINCT FROM n.key AND (was -> 'columns' ? n.key OR was -> 'freed' ? n.key)), '{}'),
+        coalesce(array_agg(n.key ORDER BY n.key) FILTER (WHERE rewritten AND w.value -> 3 <> n.value -> 3 AND NOT (
                 (w.value -> 4)::boolean AND NOT (n.value -> 4)::boolean AND w.value -> 1 = n.value -> 1 AND w.value -> 2 = n.value -> 2
                 AND w.value -> 5 = n.value -> 5 AND n.value -> 5 <> 'null')), '{}'),
         coalesce(array_agg(n.key ORDER BY (n.value -> 0)::integer) FILTER (WHERE w.key IS NULL), '{}'),
         coalesce(array_agg(n.key ORDER BY n.key) FILTER (WHERE w.key IS NULL AND rewritten AND NOT (n.value -> 4)::boolean), '{}'),
         coalesce(jsonb_object_agg(n.key, w.key) FILTER (WHERE w.key <> n.key), '{}')
-        INTO columns, added, unfilled, renamed
+        INTO misnamed, columns, added, unfilled, renamed
     FROM jsonb_each(present -> 'columns') n LEFT JOIN jsonb_each(was -> 'columns') w ON w.value -> 0 = n.value -> 0;
     -- A column that came and went may have had any of the new names.
-    IF (present -> 'width')::integer - (was -> 'width')::integer > (CASE renamed WHEN '{}' THEN cardinality(added) ELSE 0 END) THEN
+    IF (present -> 'width')::integer - (was -> 'width')::integer > cardinality(added) THEN
         columns := ARRAY(SELECT unnest(columns || added) UNION SELECT jsonb_object_keys(renamed));
     END IF;
     named := ARRAY(SELECT coalesce(r.key, k) FROM unnest(keys) k LEFT JOIN jsonb_each_text(renamed) r ON r.value = k ORDER BY coalesce(r.key, k) COLLATE "C");
     rows := (present -> 'inherited')::boolean
-        OR columns && named
+        OR columns && named OR misnamed && named
         OR NOT EXISTS (SELECT FROM jsonb_array_elements(present -> 'keys') u WHERE u = to_jsonb(named))
         OR EXISTS (SELECT FROM jsonb_each(was -> 'triggers') w WHERE w.value IS DISTINCT FROM (present -> 'triggers' -> w.key))
         OR EXISTS (
@@ -1493,16 +1504,17 @@ BEGIN
     FROM (SELECT public.threadline_identity_v1(relation) AS present OFFSET 0) i, public.threadline_drift_v1(entry.identity, i.present, entry.key_columns) d;
     entry.identity := entry.identity || jsonb_build_object('column_gaps', coalesce(entry.identity -> 'column_gaps', '{}') || (
         SELECT coalesce(jsonb_object_agg(c.name, g.gaps) FILTER (WHERE g.gaps <> '[]'), '{}')
-        FROM (SELECT unnest(drift.columns) UNION SELECT jsonb_object_keys(drift.renamed)) c(name)
+        FROM (SELECT unnest(drift.columns || drift.misnamed) UNION SELECT jsonb_object_keys(drift.renamed)) c(name)
         CROSS JOIN LATERAL (
             SELECT coalesce(entry.identity -> 'column_gaps' -> c.name, '[]') || coalesce(entry.identity -> 'column_gaps' -> (drift.renamed ->> c.name), '[]')
-                || CASE WHEN c.name = ANY (drift.columns) THEN jsonb_build_array(format('[%s,)', entry.identity ->> 'at')) ELSE '[]' END AS gaps) g));
-    IF drift.added <> '{}' THEN
+                || CASE WHEN c.name = ANY (drift.columns) THEN jsonb_build_array(format('[%s,)', entry.identity ->> 'at')) ELSE '[]' END
+                || CASE WHEN c.name = ANY (drift.misnamed) THEN '["(,)"]'::jsonb ELSE '[]' END AS gaps) g));
+    IF drift.added <> '{}' OR drift.renamed <> '{}' THEN
         entry.identity := entry.identity || jsonb_build_object('unsure', coalesce(entry.identity -> 'unsure', '[]') || jsonb_build_object(
-            'interval', format('[%s,)', entry.identity ->> 'at'), 'added', drift.added,
+            'interval', format('[%s,)', entry.identity ->> 'at'), 'added', drift.added, 'renamed', drift.renamed,
             'names', ARRAY(SELECT jsonb_object_keys(entry.identity -> 'columns') UNION SELECT jsonb_object_keys(drift.present -> 'columns'))));
     END IF;
-    entry.former_columns := entry.former_columns || (
+    entry.former_columns := entry.former_columns - ARRAY(SELECT value FROM jsonb_each_text(drift.renamed)) || (
         SELECT coalesce(jsonb_object_agg(r.key, jsonb_build_array(r.value) || coalesce(entry.former_columns -> r.value, '[]')), '{}')
         FROM jsonb_each_text(drift.renamed) r);
     entry.added_columns := entry.added_columns - drift.added - ARRAY(SELECT jsonb_object_keys(drift.renamed)) || (
@@ -1548,9 +1560,9 @@ CREATE OR REPLACE FUNCTION public.threadline_is_altered_v1(identity jsonb) RETUR
 LANGUAGE sql IMMUTABLE
 AS $$ SELECT coalesce(identity -> 'column_gaps', '{}') <> '{}' OR coalesce(identity -> 'unsure', '[]') <> '[]' $$;
 
--- The values of a recorded row as they are known at a moment: under the names that its columns have now, and omitted where DDL
--- may have changed them in between.
-CREATE OR REPLACE FUNCTION public.threadline_known_v1(identity jsonb, former_columns jsonb, image jsonb, recorded_at timestamptz, moment timestamptz) RETURNS jsonb
+-- The values of a row as they are known at a moment: under the names that its columns have now, and omitted where DDL may have
+-- changed them in between. `recorded` is what its change holds, and `image` that with the values that are stored only when they change.
+CREATE OR REPLACE FUNCTION public.threadline_known_v1(identity jsonb, former_columns jsonb, recorded jsonb, image jsonb, recorded_at timestamptz, moment timestamptz) RETURNS jsonb
 LANGUAGE sql STABLE
 AS $$
     SELECT CASE WHEN image IS NULL OR NOT public.threadline_is_altered_v1(identity) THEN image ELSE image || (
@@ -1561,13 +1573,28 @@ AS $$
         WHERE EXISTS (SELECT FROM jsonb_array_elements_text(g.value) r
                       WHERE r::tstzrange && tstzrange(least(recorded_at, moment), greatest(recorded_at, moment), '[]'))) || (
         SELECT coalesce(jsonb_object_agg(a.name, '{"$threadline": "omitted"}'::jsonb), '{}')
-        FROM jsonb_array_elements(identity -> 'unsure') u CROSS JOIN LATERAL jsonb_array_elements_text(u -> 'added') a(name)
+        FROM jsonb_array_elements(identity -> 'unsure') u
+        CROSS JOIN LATERAL (SELECT jsonb_array_elements_text(u -> 'added') UNION ALL SELECT jsonb_object_keys(u -> 'renamed')) a(name)
         WHERE recorded_at <@ (u ->> 'interval')::tstzrange AND (
-            image - ARRAY(SELECT jsonb_array_elements_text(u -> 'names')) <> '{}'
+            recorded - ARRAY(SELECT jsonb_array_elements_text(u -> 'names')) <> '{}'
+            OR EXISTS (SELECT FROM jsonb_each_text(u -> 'renamed') r WHERE (recorded ? r.key) = (recorded ? r.value))
             OR EXISTS (
                 SELECT FROM jsonb_array_elements_text(u -> 'added') WITH ORDINALITY i(name, place), jsonb_array_elements_text(u -> 'added') WITH ORDINALITY j(name, place)
-                WHERE i.place < j.place AND NOT image ? i.name AND image ? j.name))) END
+                WHERE i.place < j.place AND NOT recorded ? i.name AND recorded ? j.name))) END
 $$;
+
+-- The entry of a table by its number; as the registry has it if the table is gone.
+CREATE OR REPLACE FUNCTION public.threadline_entry_of_v1(target integer) RETURNS public.audit_tables
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    entry public.audit_tables;
+    relation pg_catalog.regclass;
+BEGIN
+    SELECT t.* INTO entry FROM public.audit_tables t WHERE t.id = target;
+    relation := to_regclass(format('%I.%I', entry.table_schema, entry.table_name));
+    RETURN CASE WHEN relation IS NULL THEN entry ELSE public.threadline_entry_v1(relation, target) END;
+END $$;
 
 -- The registry's entry of a table as reads go by it; see threadline_entry_v1. Only what concerns the columns that there are: the
 -- others are nobody's question, and each costs a look at every row.
@@ -1638,13 +1665,13 @@ AS $$
         string_agg(CASE WHEN c.value IS NOT NULL THEN format('
             hidden_before := hidden_before || jsonb_build_object(%1$L, CASE WHEN old_row.%1$I IS DISTINCT FROM NULL THEN %2$s END);
             hidden_after := hidden_after || jsonb_build_object(%1$L, CASE WHEN new_row.%1$I IS DISTINCT FROM NULL THEN %3$s END);
-            old_row.%1$I := CASE WHEN false THEN old_row.%1$I END;
-            new_row.%1$I := CASE WHEN false THEN new_row.%1$I END;', c.name, format(c.value, 'old_row', c.name), format(c.value, 'new_row', c.name))
+            old_row.%1$I := (NULL::%4$I.%5$I).%1$I;
+            new_row.%1$I := (NULL::%4$I.%5$I).%1$I;', c.name, format(c.value, 'old_row', c.name), format(c.value, 'new_row', c.name), rules ->> 'table_schema', rules ->> 'table_name')
             WHEN rules -> 'on_change' ? c.name THEN format('
             IF %1$L = ANY (unchanged) THEN
-                old_row.%1$I := CASE WHEN false THEN old_row.%1$I END;
-                new_row.%1$I := CASE WHEN false THEN new_row.%1$I END;
-            END IF;', c.name) END, '' ORDER BY c.name COLLATE "C"),
+                old_row.%1$I := (NULL::%2$I.%3$I).%1$I;
+                new_row.%1$I := (NULL::%2$I.%3$I).%1$I;
+            END IF;', c.name, rules ->> 'table_schema', rules ->> 'table_name') END, '' ORDER BY c.name COLLATE "C"),
         rules -> 'max_value_bytes')
     FROM (
         SELECT n.name, CASE WHEN rules -> 'redacted' ? n.name THEN quote_literal('') WHEN rules -> 'as_text' ? n.name THEN 'concat(%s.%I)' END AS value
@@ -1685,11 +1712,11 @@ AS $$
                 changed := changed || %2$L::text;
             END IF;
             -- A NULL of the column's own type: a cast to a domain would run its check.
-            old_row.%1$I := CASE WHEN false THEN old_row.%1$I END;
-            new_row.%1$I := CASE WHEN false THEN new_row.%1$I END;
+            old_row.%1$I := (NULL::%3$I.%4$I).%1$I;
+            new_row.%1$I := (NULL::%3$I.%4$I).%1$I;
         EXCEPTION WHEN undefined_column THEN
             NULL; -- it was dropped
-        END;$hidden$, h, h), '') FROM unnest(hidden) h)
+        END;$hidden$, h, h, rules ->> 'table_schema', rules ->> 'table_name'), '') FROM unnest(hidden) h)
         END, ''), '' ORDER BY piece.number)
     FROM regexp_split_to_table(body, ':(?:rules|special|images|immediate|known_columns|relation|same_key|version_key|hidden)') WITH ORDINALITY piece(text, number)
     LEFT JOIN regexp_matches(body, ':(rules|special|images|immediate|known_columns|relation|same_key|version_key|hidden)', 'g') WITH ORDINALITY place(name, number) USING (number)
@@ -1950,9 +1977,14 @@ BEGIN
     PERFORM set_config('lock_timeout', lock_timeout, true);
     IF relation IS NULL THEN
         -- The table is gone, and its triggers with it.
-        UPDATE public.audit_tables t SET installed_at = NULL, horizon = NULL
-        WHERE target IN (t.table_name, t.table_schema || '.' || t.table_name)
-          AND to_regclass(format('%I.%I', t.table_schema, t.table_name)) IS NULL;
+        FOR registered IN
+            SELECT t.* FROM public.audit_tables t
+            WHERE target IN (t.table_name, t.table_schema || '.' || t.table_name)
+              AND to_regclass(format('%I.%I', t.table_schema, t.table_name)) IS NULL
+        LOOP
+            EXECUTE format('DROP FUNCTION IF EXISTS public.%I()', 'threadline_capture_' || registered.id);
+            UPDATE public.audit_tables t SET installed_at = NULL, horizon = NULL WHERE t.id = registered.id;
+        END LOOP;
         RETURN;
     END IF;
     SELECT t.* INTO registered FROM public.audit_tables t
@@ -1972,6 +2004,48 @@ BEGIN
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION E'threadline: table % stayed in use for %\nRun the migration again when the transactions that use it have ended.', target, lock_timeout
         USING ERRCODE = 'lock_not_available';
+END $$;
+
+-- Writes what threadline_noted_v1 made of an entry.
+CREATE OR REPLACE FUNCTION public.threadline_write_entry_v1(entry public.audit_tables) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$
+    UPDATE public.audit_tables t SET gaps = entry.gaps, horizon = entry.horizon, former_columns = entry.former_columns,
+        added_columns = entry.added_columns, identity = entry.identity
+    WHERE t.id = entry.id
+$$;
+
+-- Looks at an audited table again, and notes what DDL did to it since the last time. What isn't known ends here. It returns what that is:
+-- "rows", or the names of columns. Between two looks only that time is unknown, so that a migration may well call it before
+-- its DDL and after it:
+--
+--   SELECT threadline_note('users');
+--   ALTER TABLE users ALTER balance TYPE bigint;
+--   SELECT threadline_note('users');
+CREATE OR REPLACE FUNCTION public.threadline_note(relation regclass) RETURNS text[]
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
+SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
+AS $$
+DECLARE
+    root CONSTANT pg_catalog.regclass := coalesce(pg_partition_root(relation), relation);
+    entry public.audit_tables;
+    unknown pg_catalog.text[];
+BEGIN
+    -- So that no other DDL comes in between.
+    EXECUTE format('LOCK TABLE %s IN SHARE UPDATE EXCLUSIVE MODE', root);
+    entry := public.threadline_entry_v1(root, public.threadline_table(root));
+    IF entry.installed_at IS NULL THEN
+        RAISE EXCEPTION 'threadline: table % is not captured', root
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Run `threadline generate` with its model in the list, and the new migration.';
+    END IF;
+    entry.added_columns := entry.added_columns || public.threadline_added_columns_v1(root, public.threadline_list_v1(entry.rules, 'redacted'));
+    unknown := ARRAY(SELECT 'rows' WHERE EXISTS (SELECT FROM unnest(entry.gaps) g WHERE upper_inf(g)))
+        || ARRAY(
+            SELECT c.key FROM jsonb_each(entry.identity -> 'column_gaps') c
+            WHERE EXISTS (SELECT FROM jsonb_array_elements_text(c.value) r WHERE upper_inf(r::tstzrange)) ORDER BY c.key);
+    PERFORM public.threadline_write_entry_v1(public.threadline_noted_v1(entry, root, clock_timestamp()));
+    RETURN unknown;
 END $$;
 
 -- Takes a partition out of an audited table: its rows are recorded as deleted, since the table no longer has them, and it
@@ -2006,16 +2080,15 @@ BEGIN
     FOR attached IN SELECT * FROM public.threadline_attached_v1(partition) LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', attached.name, attached.held_by::regclass);
     END LOOP;
-    audited := public.threadline_noted_v1(audited, root, clock_timestamp());
-    UPDATE public.audit_tables t SET gaps = audited.gaps, horizon = audited.horizon, former_columns = audited.former_columns,
-        added_columns = audited.added_columns, identity = audited.identity
-    WHERE t.id = audited.id;
+    PERFORM public.threadline_write_entry_v1(public.threadline_noted_v1(audited, root, clock_timestamp()));
 END $$;
 
 REVOKE ALL ON FUNCTION
     public.threadline_bound_body_v1(regclass, jsonb, text[], text[], text[], text),
     public.threadline_capture_v1(regclass, text, text[], jsonb, text[], jsonb, text, text, text),
     public.threadline_release_v1(regclass, text, text),
+    public.threadline_write_entry_v1(public.audit_tables),
+    public.threadline_note(regclass),
     public.threadline_detach(regclass),
     public.threadline_check_readable_v1(regclass, oid)
 FROM PUBLIC;
@@ -2516,7 +2589,7 @@ BEGIN
         outcome := 'unknown';
     ELSIF change.id IS NOT NULL THEN
         outcome := CASE WHEN change.op IN ('delete', 'truncate') THEN 'deleted' ELSE 'found' END;
-        change.data_after := public.threadline_known_v1(audited.identity, audited.former_columns, change.data_after, change.captured_at, moment);
+        change.data_after := public.threadline_known_v1(audited.identity, audited.former_columns, change.data_after, change.data_after, change.captured_at, moment);
     ELSE
         SELECT h.op, h.captured_at INTO next_op, next_at FROM public.threadline_history(relation, key) h
         WHERE h.captured_at > moment ORDER BY h.id LIMIT 1;
@@ -2775,7 +2848,7 @@ DECLARE
     row_type CONSTANT pg_catalog.text := format('NULL::%I.%I', audited.table_schema, audited.table_name);
     recipe CONSTANT pg_catalog.jsonb := public.threadline_recipe(relation, fill);
     lines CONSTANT pg_catalog.text := format('SELECT c.id, %s AS data FROM (%s) n JOIN public.audit_changes c ON c.id = n.id WHERE c.op IN (''insert'', ''update'', ''baseline'') OFFSET 0',
-        format(CASE WHEN NOT public.threadline_is_altered_v1(audited.identity) THEN '%s' ELSE 'public.threadline_known_v1(%2$L, %3$L, %1$s, c.captured_at, %4$L)' END,
+        format(CASE WHEN NOT public.threadline_is_altered_v1(audited.identity) THEN '%s' ELSE 'public.threadline_known_v1(%2$L, %3$L, c.data_after, %1$s, c.captured_at, %4$L)' END,
             CASE WHEN audited.on_change = '{}' THEN 'c.data_after'
                 ELSE format('CASE WHEN c.op <> ''update'' OR c.data_after ?& %L::text[] THEN c.data_after ELSE public.threadline_whole(c) END', audited.on_change) END,
             audited.identity, audited.former_columns, moment),
@@ -3196,7 +3269,7 @@ END $$;
 -- Whether the setting asks for a scope.
 CREATE OR REPLACE FUNCTION public.threadline_scope_required_v1() RETURNS boolean
 LANGUAGE sql STABLE
-AS $$ SELECT lower(coalesce(current_setting('threadline.require_scope', true), '')) NOT IN ('', 'off', 'false', 'no', '0') $$;
+AS $$ SELECT lower(coalesce(current_setting('threadline.require_scope', true), '') COLLATE pg_catalog."C") NOT IN ('', 'off', 'false', 'no', '0') $$;
 
 -- True, unless a read of these tables, or of all audited ones, has to say what may be seen: where the setting asks for it,
 -- and where row level security is in force, since it isn't on a table's history.
@@ -3290,7 +3363,7 @@ $$;
 CREATE OR REPLACE FUNCTION public.threadline_earlier(change public.audit_changes) RETURNS jsonb
 LANGUAGE sql STABLE
 AS $$
-    SELECT public.threadline_known_v1(t.identity, t.former_columns, public.threadline_whole(p), p.captured_at, change.captured_at)
+    SELECT public.threadline_known_v1(t.identity, t.former_columns, p.data_after, public.threadline_whole(p), p.captured_at, change.captured_at)
     FROM public.audit_tables t
     CROSS JOIN LATERAL public.threadline_previous(t.id, public.threadline_keys(t.id, change.table_pk), change.id) p
     WHERE t.id = change.table_id AND change.op IN ('update', 'delete') AND p.op IN ('insert', 'update', 'baseline')
@@ -3452,13 +3525,16 @@ AS $$
         GROUP BY 1, 2
         -- A subquery is hashed; a join with an array of unknown length may compare all with all.
         HAVING shown IS NULL OR count(*) FILTER (WHERE l.id IN (SELECT unnest(shown))) = count(*)) n
-    JOIN public.audit_tables t ON t.id = n.table_id
+    JOIN (
+        SELECT e.*, public.threadline_is_altered_v1(e.identity) AS is_altered FROM (SELECT DISTINCT c.table_id FROM public.audit_changes c WHERE c.transaction_id = tx OR c.id = single) i
+        CROSS JOIN LATERAL public.threadline_entry_of_v1(i.table_id) e OFFSET 0) t ON t.id = n.table_id
     CROSS JOIN LATERAL (SELECT c.captured_at, c.changed_from FROM public.audit_changes c WHERE c.id = n.first_id LIMIT 1) b
     CROSS JOIN LATERAL (SELECT c AS line FROM public.audit_changes c WHERE c.id = n.last_id LIMIT 1) a
     LEFT JOIN LATERAL (
         SELECT p.op IN ('insert', 'update', 'baseline') AS existed, CASE WHEN p.op IN ('insert', 'update', 'baseline') THEN
-            public.threadline_known_v1(t.identity, t.former_columns, CASE t.on_change WHEN '{}' THEN p.data_after ELSE public.threadline_whole(p) END, p.captured_at, b.captured_at) END AS image
+            CASE WHEN t.is_altered THEN public.threadline_known_v1(t.identity, t.former_columns, p.data_after, w.image, p.captured_at, b.captured_at) ELSE w.image END END AS image
         FROM public.threadline_previous(t.id, CASE t.former_columns WHEN '{}' THEN ARRAY[n.key] ELSE public.threadline_keys(t.id, n.key) END, n.first_id) p
+        CROSS JOIN LATERAL (SELECT CASE t.on_change WHEN '{}' THEN p.data_after ELSE public.threadline_whole(p) END AS image) w
         WHERE NOT EXISTS (SELECT FROM unnest(t.gaps) g WHERE g && tstzrange(p.captured_at, b.captured_at, '[]'))) e ON true
     CROSS JOIN LATERAL (
         SELECT CASE WHEN coalesce(e.existed, n.existed) THEN
@@ -3748,7 +3824,7 @@ BEGIN
             array_agg(n.before) AS before, array_agg(n.after) AS after
         FROM (SELECT u.* FROM public.threadline_net(tx, single, shown) u ORDER BY u.table_id, u.key) n GROUP BY 1 ORDER BY 1
     LOOP
-        SELECT t.* INTO audited FROM public.audit_tables t WHERE t.id = net.table_id;
+        audited := public.threadline_entry_of_v1(net.table_id);
         involved := involved || net.table_id;
         undone := undone || public.threadline_undone_v1(audited, net.keys, net.last_ids, net.remade, net.changed, net.before, net.after, locked, shown IS NOT NULL);
     END LOOP;

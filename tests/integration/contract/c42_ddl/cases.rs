@@ -1,5 +1,6 @@
 //! Each kind of DDL by itself, before, between and after: at row and at statement level.
 
+use serde_json::json;
 use threadline::Level;
 use threadline::capture::{CapturePlan, Policy};
 use threadline_tests::{TestDb, execute, try_execute, value};
@@ -130,6 +131,99 @@ fn c42_a_type_that_was_changed() {
     }
 }
 
+/// A migration that looks at the table before and after its DDL makes that time unknown, and nothing before it.
+#[test]
+fn c42_between_two_looks() {
+    for (ddl, unknown, omitted_values, rows_then) in [
+        (
+            "ALTER TABLE pay ALTER salary TYPE int USING salary * 100",
+            json!(["salary"]),
+            2,
+            (2, 0),
+        ),
+        (
+            "ALTER TABLE pay DROP note; ALTER TABLE pay ADD note int",
+            json!(["note"]),
+            2,
+            (2, 0),
+        ),
+        (
+            "ALTER TABLE pay RENAME note TO remark",
+            json!([]),
+            0,
+            (2, 0),
+        ),
+        (
+            "ALTER TABLE pay ADD bonus int NOT NULL DEFAULT 5",
+            json!([]),
+            0,
+            (2, 0),
+        ),
+        (
+            "ALTER TABLE pay DISABLE TRIGGER USER; UPDATE pay SET salary = 1; ALTER TABLE pay ENABLE TRIGGER USER",
+            json!(["rows"]),
+            0,
+            (0, 2),
+        ),
+        (
+            "ALTER TABLE pay DROP CONSTRAINT pay_pkey, ADD PRIMARY KEY (id, name)",
+            json!(["rows"]),
+            0,
+            (0, 2),
+        ),
+        (
+            "DROP TABLE pay; CREATE TABLE pay (id int PRIMARY KEY, salary int, note text, name text)",
+            json!(["rows"]),
+            0,
+            (0, 2),
+        ),
+    ] {
+        for level in BOTH {
+            let db = TestDb::new();
+            let mut truth = Truth::of(&db, "pay");
+            for step in pay(vec![]) {
+                match step {
+                    Sql(statements) => statements
+                        .split("; ")
+                        .for_each(|sql| execute(&mut db.owner(), sql)),
+                    Capture(table) => capture(&db, table, *level).unwrap(),
+                    Together(_) | Note => {}
+                }
+            }
+            let mut owner = db.owner();
+            truth.note();
+            assert_eq!(
+                value(&mut owner, "SELECT threadline_note('pay')"),
+                json!([])
+            );
+            for sql in ddl.split("; ") {
+                execute(&mut owner, sql);
+            }
+            assert_eq!(
+                value(&mut owner, "SELECT threadline_note('pay')"),
+                unknown,
+                "{ddl}"
+            );
+            truth.note();
+            let answers = truth.check_all();
+            assert_eq!(rows(&answers), [(2, 0), rows_then], "{ddl}");
+            // What another column of the name had is not the new one's, ever.
+            let misnamed = if ddl.contains("DROP note") { 2 } else { 0 };
+            assert_eq!(omitted(&answers), [misnamed, omitted_values], "{ddl}");
+            assert_eq!(
+                value(&mut owner, "SELECT threadline_note('pay')"),
+                if rows_then.0 == 2 || ddl.contains("ENABLE") {
+                    json!([])
+                } else {
+                    json!(["rows"])
+                },
+                "{ddl}"
+            );
+            truth.check_all();
+        }
+    }
+}
+
 #[test]
 fn c42_a_column_that_was_dropped_and_added_again() {
     for add in [
@@ -160,7 +254,7 @@ fn c42_a_name_that_another_column_had() {
             Note,
         ]),
     );
-    assert_eq!(omitted(&answers), [0, 2, 2]);
+    assert_eq!(omitted(&answers), [2, 2, 2]);
 }
 
 #[test]
@@ -316,7 +410,7 @@ fn c42_a_revert_of_what_ddl_changed() {
         );
         assert_eq!(
             before,
-            serde_json::json!({"id": 1, "salary": {"$threadline": "omitted"}, "name": "ann"})
+            json!({"id": 1, "salary": {"$threadline": "omitted"}, "name": "ann"})
         );
     }
 }

@@ -16,8 +16,10 @@ enum Step {
     Update(i32),
     Delete(i32),
     Ddl(&'static str),
-    /// To capture it again, under its own key or as the key is by then.
+    /// To capture it again, under the key that it has by then.
     Capture,
+    /// To look at it again.
+    Look,
     Note,
 }
 
@@ -63,6 +65,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (1..5).prop_map(Step::Delete),
         5 => select(DDL).prop_map(Step::Ddl),
         1 => Just(Step::Capture),
+        2 => Just(Step::Look),
         4 => Just(Step::Note),
     ]
 }
@@ -106,6 +109,9 @@ fn known(level: Level, steps: &[Step]) -> (usize, usize) {
                 run(sql);
             }
             Step::Capture => capture(&db, level),
+            Step::Look => {
+                run("SELECT threadline_note('t')");
+            }
             Step::Note => {
                 truth.note();
             }
