@@ -169,5 +169,8 @@ BEGIN
     ELSIF EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE relation IN (i.inhrelid, i.inhparent)) THEN
         RAISE EXCEPTION 'threadline: table % takes part in inheritance and can''t be captured by statement', relation
             USING ERRCODE = 'feature_not_supported', HINT = 'Rows of several tables would be recorded as its own. Take level = statement away from its model.';
+    ELSIF EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attgenerated = 'v' AND NOT a.attisdropped) THEN
+        RAISE EXCEPTION 'threadline: table % has a virtual column and can''t be captured by statement', relation
+            USING ERRCODE = 'feature_not_supported', HINT = 'PostgreSQL can''t read the rows of a statement with one. Take level = statement away from its model.';
     END IF;
 END $$;

@@ -200,7 +200,9 @@ BEGIN
         outcome := 'unknown';
     ELSIF change.id IS NOT NULL THEN
         outcome := CASE WHEN change.op IN ('delete', 'truncate') THEN 'deleted' ELSE 'found' END;
-        change.data_after := public.threadline_known_v1(audited.identity, audited.former_columns, change.data_after, change.data_after, change.captured_at, moment);
+        IF public.threadline_is_altered_v1(audited.identity) THEN
+            change.data_after := public.threadline_known_v1(audited.identity, audited.former_columns, change.data_after, public.threadline_whole(change), change.captured_at, moment);
+        END IF;
     ELSE
         SELECT h.op, h.captured_at INTO next_op, next_at FROM public.threadline_history(relation, key) h
         WHERE h.captured_at > moment ORDER BY h.id LIMIT 1;

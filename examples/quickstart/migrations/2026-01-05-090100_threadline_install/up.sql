@@ -1357,6 +1357,9 @@ BEGIN
     ELSIF EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE relation IN (i.inhrelid, i.inhparent)) THEN
         RAISE EXCEPTION 'threadline: table % takes part in inheritance and can''t be captured by statement', relation
             USING ERRCODE = 'feature_not_supported', HINT = 'Rows of several tables would be recorded as its own. Take level = statement away from its model.';
+    ELSIF EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attgenerated = 'v' AND NOT a.attisdropped) THEN
+        RAISE EXCEPTION 'threadline: table % has a virtual column and can''t be captured by statement', relation
+            USING ERRCODE = 'feature_not_supported', HINT = 'PostgreSQL can''t read the rows of a statement with one. Take level = statement away from its model.';
     END IF;
 END $$;
 
@@ -2589,7 +2592,9 @@ BEGIN
         outcome := 'unknown';
     ELSIF change.id IS NOT NULL THEN
         outcome := CASE WHEN change.op IN ('delete', 'truncate') THEN 'deleted' ELSE 'found' END;
-        change.data_after := public.threadline_known_v1(audited.identity, audited.former_columns, change.data_after, change.data_after, change.captured_at, moment);
+        IF public.threadline_is_altered_v1(audited.identity) THEN
+            change.data_after := public.threadline_known_v1(audited.identity, audited.former_columns, change.data_after, public.threadline_whole(change), change.captured_at, moment);
+        END IF;
     ELSE
         SELECT h.op, h.captured_at INTO next_op, next_at FROM public.threadline_history(relation, key) h
         WHERE h.captured_at > moment ORDER BY h.id LIMIT 1;
