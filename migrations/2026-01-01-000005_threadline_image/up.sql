@@ -35,8 +35,9 @@ BEGIN
     RETURN true;
 END $$;
 
--- A table with redaction has a column that nobody knew when it was captured. If a redacted one is gone, it was probably
--- renamed; else the new one may be computed from a redacted one. Nothing may be stored in the clear.
+-- A table with redaction has a column that nobody knew when it was captured. If a redacted one was renamed, it would be stored in
+-- the clear: PostgreSQL keeps its number. Where numbers tell nothing, as in a restored copy, one that is gone counts as renamed.
+-- Or the new column may be computed from a redacted one.
 CREATE OR REPLACE FUNCTION public.threadline_verify_columns_v1(
     relation oid, rules jsonb, present text[], known_columns text[]
 ) RETURNS void
@@ -44,9 +45,18 @@ LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     redacted CONSTANT pg_catalog.text[] := public.threadline_list_v1(rules, 'redacted'::pg_catalog.text);
+    root CONSTANT pg_catalog.oid := coalesce(pg_partition_root(relation::pg_catalog.regclass), relation::pg_catalog.regclass);
+    target CONSTANT integer := rules -> 'table_id';
+    was CONSTANT pg_catalog.jsonb := (SELECT t.identity FROM public.audit_tables t WHERE t.id = target);
+    is_same CONSTANT boolean := coalesce((was -> 'log')::bigint = 'public.audit_changes'::pg_catalog.regclass::pg_catalog.oid::bigint
+        AND was ->> 'cluster' = (SELECT s.system_identifier::pg_catalog.text FROM pg_control_system() s) AND (was -> 'relation')::bigint = root::bigint, false);
     missing pg_catalog.text;
 BEGIN
-    SELECT string_agg(r, ', ' ORDER BY r) INTO missing FROM unnest(redacted) r WHERE r <> ALL (present);
+    SELECT string_agg(r, ', ' ORDER BY r) INTO missing FROM unnest(redacted) r
+    WHERE CASE WHEN is_same AND was -> 'columns' ? r THEN EXISTS (
+            SELECT FROM pg_catalog.pg_attribute a
+            WHERE a.attrelid = root AND a.attnum = (was -> 'columns' -> r -> 0)::integer AND NOT a.attisdropped AND a.attname::pg_catalog.text <> ALL (redacted))
+        ELSE r <> ALL (present) END;
     IF missing IS NOT NULL THEN
         RAISE EXCEPTION 'threadline: table %.% lost its redacted column % and has an unknown column %', rules ->> 'table_schema', rules ->> 'table_name', missing,
             (SELECT string_agg(c, ', ' ORDER BY c) FROM unnest(present) c WHERE c <> ALL (known_columns))

@@ -1,11 +1,10 @@
 //! What the recorder itself must not get wrong: under any collation, in any encoding, beside virtual columns, and published.
 
 use diesel::prelude::*;
-use diesel_migrations::MigrationHarness;
 use serde_json::json;
-use threadline::capture::{CapturePlan, Policy, Storage, columns};
+use threadline::capture::{CapturePlan, Policy, Storage, base, columns};
 use threadline::{Definition, Level};
-use threadline_tests::{TestDb, execute, offers, rows, try_execute, value};
+use threadline_tests::{TestDb, execute, mutation, offers, rows, try_execute, value};
 
 /// A database of its own with the audit schema, or nothing if this server can't make it.
 fn database(name: &str, options: &str) -> Option<PgConnection> {
@@ -21,9 +20,8 @@ fn database(name: &str, options: &str) -> Option<PgConnection> {
         "ALTER SCHEMA public OWNER TO tl_owner; REVOKE CREATE ON SCHEMA public FROM PUBLIC",
     );
     let mut owner = PgConnection::establish(&postgres.url_as("tl_owner", name)).unwrap();
-    owner
-        .run_pending_migrations(threadline::MIGRATIONS)
-        .unwrap();
+    let install = base::up_sql(&Storage::default(), None);
+    execute(&mut owner, &mutation::installed(install));
     Some(owner)
 }
 
@@ -34,7 +32,7 @@ fn captured(conn: &mut PgConnection, table: &str, level: Level) {
         ..Policy::default()
     };
     let plan = CapturePlan::for_table(table.parse().unwrap(), policy).unwrap();
-    execute(conn, &plan.up_sql(&Storage::default()));
+    execute(conn, &mutation::installed(plan.up_sql(&Storage::default())));
 }
 
 /// Turkish has a dotless i: its lower case of INSERT is another word.
@@ -237,6 +235,69 @@ fn c42_domains_that_allow_no_null() {
         );
         execute(&mut db.app(), "UPDATE notes SET n = 3");
         assert_eq!(problem("{\"secret\": \"-\"}"), json!("(1,3,other,-,x)"));
+    }
+}
+
+/// PostgreSQL keeps the number of a column that is renamed, and that of a dropped one is nobody's.
+#[test]
+fn c42_redacted_columns_go_by_their_numbers() {
+    for level in [Level::Row, Level::Statement] {
+        let db = TestDb::new();
+        let mut owner = db.owner();
+        let definition = Definition::new("Model", &["id"])
+            .exclude(&["secret"])
+            .level(level);
+        for table in ["dropped", "replaced"] {
+            db.create(&format!(
+                "CREATE TABLE {table} (id int PRIMARY KEY, secret text)"
+            ));
+            db.capture(table, definition);
+            execute(
+                &mut owner,
+                &format!("INSERT INTO {table} VALUES (1, 'hidden')"),
+            );
+        }
+        execute(&mut owner, "ALTER TABLE dropped DROP secret, ADD x int");
+        execute(&mut owner, "UPDATE dropped SET x = 1");
+        execute(&mut owner, "INSERT INTO dropped VALUES (2, 2), (3, 3)");
+        execute(
+            &mut owner,
+            "ALTER TABLE replaced RENAME secret TO other; ALTER TABLE replaced ADD secret text",
+        );
+        for write in [
+            "UPDATE replaced SET secret = ''",
+            "INSERT INTO replaced VALUES (2, 'hidden'), (3, 'hidden')",
+        ] {
+            let refused = try_execute(&mut owner, write).unwrap_err();
+            assert!(
+                refused.contains("lost its redacted column secret and has an unknown column other"),
+                "{refused}"
+            );
+        }
+        assert_eq!(
+            value(
+                &mut db.auditor(),
+                "SELECT count(*) FROM audit_changes c WHERE c::text LIKE '%hidden%'"
+            ),
+            json!(0)
+        );
+        // Under another name of the same column, and in a copy where the numbers are others.
+        db.capture(
+            "replaced",
+            Definition::new("Model", &["id"])
+                .exclude(&["other"])
+                .level(level),
+        );
+        execute(&mut owner, "UPDATE replaced SET secret = 'shown'");
+        execute(
+            &mut db.superuser(),
+            "UPDATE audit_tables SET identity = identity || '{\"cluster\": \"another\"}'",
+        );
+        let refused = try_execute(&mut owner, "UPDATE dropped SET x = 2").unwrap_err();
+        assert!(
+            refused.contains("lost its redacted column secret"),
+            "{refused}"
+        );
     }
 }
 

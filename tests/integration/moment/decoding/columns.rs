@@ -54,6 +54,30 @@ fn columns_that_were_added_renamed_or_dropped() {
     );
 }
 
+/// Where the numbers of columns tell nothing, what the model says counts.
+#[test]
+fn columns_that_were_added_or_renamed_in_a_restored_copy() {
+    let db = TestDb::new();
+    db.create("CREATE TABLE things (id bigint PRIMARY KEY, label text)");
+    let definition = Definition::new("Thing", &["id"]);
+    db.capture("things", definition);
+    let mut app = db.app();
+    execute(&mut app, "INSERT INTO things VALUES (1, 'one')");
+    let moment = clock(&mut app);
+    execute(
+        &mut db.superuser(),
+        "UPDATE audit_tables SET identity = identity || '{\"cluster\": \"another\"}'",
+    );
+    db.create(
+        "ALTER TABLE things RENAME label TO title; ALTER TABLE things ADD size integer NOT NULL DEFAULT 7",
+    );
+    db.capture("things", definition.columns_formerly(&[("title", "label")]));
+    assert_eq!(
+        table_at(&db, "things", moment),
+        [json!({"id": 1, "title": "one", "size": 7})]
+    );
+}
+
 /// Changes of these alone are not recorded, so the table may be ahead of its log.
 #[test]
 fn columns_whose_changes_alone_are_ignored_come_from_the_log() {
