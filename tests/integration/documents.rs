@@ -48,10 +48,12 @@ fn every_claim_about_tables_names_its_test() {
         named.push(test);
     }
     // And what is tested is told.
-    let cases = fs::read_to_string(Path::new(TESTS).join("contract/c42_ddl/cases.rs")).unwrap();
-    let tests = cases
-        .lines()
-        .filter_map(|line| line.strip_prefix("fn c42_"));
+    let cases = ["columns", "rows"].map(|file| {
+        let path = format!("contract/c42_ddl/{file}.rs");
+        fs::read_to_string(Path::new(TESTS).join(path)).unwrap()
+    });
+    let lines = cases.iter().flat_map(|text| text.lines());
+    let tests = lines.filter_map(|line| line.strip_prefix("fn c42_"));
     for test in tests.filter_map(|line| line.strip_suffix("() {")) {
         let is_told = named
             .iter()

@@ -72,7 +72,7 @@ fn c16_every_value_is_decoded_alike_as_of_a_moment() {
         );
     }
     let definition = Definition::new("Wide", &["id"]).columns_formerly(formerly.leak());
-    db.capture("wide", definition.clone());
+    db.capture("wide", definition);
     for (number, case) in cases.iter().enumerate() {
         let ty = case.ty.split(" DEFAULT").next().unwrap();
         let is_domain = format!("(SELECT typtype = 'd' FROM pg_type WHERE oid = '{ty}'::regtype)");
@@ -82,7 +82,7 @@ fn c16_every_value_is_decoded_alike_as_of_a_moment() {
             let add = format!("ALTER TABLE wide ADD a{number} {ty} DEFAULT {}", case.value);
             execute(&mut owner, &add);
             // Noted each time: some rewrite the table, and then PostgreSQL forgets what the ones before gave its rows.
-            db.capture("wide", definition.clone());
+            db.capture("wide", definition);
         }
     }
     let [renamed, single] = both(&db, &moment);

@@ -1,6 +1,8 @@
 //! C42: whatever DDL does to an audited table, answers are the truth, or *unknown*.
 
-mod cases;
+mod case;
+mod columns;
 mod property;
 mod recorder;
+mod rows;
 mod truth;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 use serde_json::Value;
-use threadline_tests::{TestDb, execute, rows, value};
+use threadline_tests::{TestDb, rows, value};
 
 /// The values of a row, by the numbers of its columns, as text.
 type Row = BTreeMap<i64, Option<String>>;
@@ -260,12 +260,4 @@ struct Answer {
 fn load(conn: &mut PgConnection, query: &str) -> QueryResult<Vec<Value>> {
     let rows: Vec<Answer> = diesel::sql_query(query).load(conn)?;
     Ok(rows.into_iter().map(|answer| answer.row).collect())
-}
-
-/// Runs statements as the owner of the table, each by itself.
-pub fn each(db: &TestDb, statements: &[&str]) {
-    let mut owner = db.owner();
-    for statement in statements {
-        execute(&mut owner, statement);
-    }
 }
