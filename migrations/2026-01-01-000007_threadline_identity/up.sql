@@ -198,6 +198,23 @@ CREATE OR REPLACE FUNCTION public.threadline_is_altered_v1(identity jsonb) RETUR
 LANGUAGE sql IMMUTABLE
 AS $$ SELECT coalesce(identity -> 'column_gaps', '{}') <> '{}' OR coalesce(identity -> 'unsure', '[]') <> '[]' $$;
 
+-- The condition that threadline_known_v1 may find something in a change `c` of the log as of a moment, as SQL; nothing if it can't.
+CREATE OR REPLACE FUNCTION public.threadline_altered_sql_v1(identity jsonb, moment timestamptz) RETURNS text
+LANGUAGE sql STABLE
+AS $$
+    SELECT string_agg(condition, ' OR ') FROM (
+        SELECT CASE WHEN bool_or(upper_inf(g.r)) THEN 'true' ELSE format('c.captured_at <= %L', max(upper(g.r))) END AS condition
+        FROM jsonb_each(identity -> 'column_gaps') c CROSS JOIN LATERAL (SELECT r::tstzrange AS r FROM jsonb_array_elements_text(c.value) r) g
+        WHERE coalesce(lower(g.r) <= moment, true)
+        HAVING count(*) > 0
+        UNION ALL
+        SELECT format('c.captured_at <@ %L::tstzrange AND (c.data_after - %L::text[] <> ''{}''%s%s)', u ->> 'interval', ARRAY(SELECT jsonb_array_elements_text(u -> 'names')),
+            (SELECT string_agg(format(' OR (c.data_after ? %L) = (c.data_after ? %L)', r.key, r.value), '') FROM jsonb_each_text(u -> 'renamed') r),
+            (SELECT string_agg(format(' OR NOT c.data_after ? %L AND c.data_after ? %L', i.name, u -> 'added' ->> i.place::integer), '')
+             FROM jsonb_array_elements_text(u -> 'added') WITH ORDINALITY i(name, place) WHERE i.place < jsonb_array_length(u -> 'added')))
+        FROM jsonb_array_elements(identity -> 'unsure') u) conditions
+$$;
+
 -- The values of a row as they are known at a moment: under the names that its columns have now, and omitted where DDL may have
 -- changed them in between. `recorded` is what its change holds, and `image` that with the values that are stored only when they change.
 CREATE OR REPLACE FUNCTION public.threadline_known_v1(identity jsonb, former_columns jsonb, recorded jsonb, image jsonb, recorded_at timestamptz, moment timestamptz) RETURNS jsonb

@@ -77,9 +77,9 @@ BEGIN
             USING ERRCODE = 'data_exception';
     END IF;
     lacking := (SELECT string_agg(o, ', ') FROM unnest(decoded.omitted) o
-                WHERE o = ANY (asked) AND NOT coalesce(recipe -> 'fill' ? o, false) AND coalesce(data -> o, recipe -> 'added' -> o) = '{"$threadline": "omitted"}');
+                WHERE coalesce(o = ANY (asked), true) AND NOT coalesce(recipe -> 'fill' ? o, false) AND coalesce(data -> o, recipe -> 'added' -> o) = '{"$threadline": "omitted"}');
     IF lacking IS NOT NULL THEN
-        RAISE EXCEPTION E'threadline: nobody knows what column % of table % was in change % then: the table was altered\nLeave it out of the query, or give its model a fill, #[audited(fill = ...)], and the query the model: .filled_by::<Model>().',
+        RAISE EXCEPTION E'threadline: column % of table % is unknown then, in the row of change %: the table was altered since\nLeave it out of the query, or give its model a fill, #[audited(fill = ...)], and the query the model: .filled_by::<Model>().',
             lacking, relation, change_id
             USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
@@ -100,11 +100,20 @@ AS $$
 DECLARE
     row_type CONSTANT pg_catalog.text := format('NULL::%I.%I', audited.table_schema, audited.table_name);
     recipe CONSTANT pg_catalog.jsonb := public.threadline_recipe(relation, fill);
+    altered CONSTANT pg_catalog.text := public.threadline_altered_sql_v1(audited.identity, moment);
+    -- What nobody asks for need not be told from NULL.
+    unasked CONSTANT pg_catalog.text[] := ARRAY(
+        SELECT a.name FROM (
+            SELECT jsonb_object_keys(audited.identity -> 'column_gaps')
+            UNION SELECT n FROM jsonb_array_elements(audited.identity -> 'unsure') u, jsonb_array_elements_text(u -> 'added') n
+            UNION SELECT n FROM jsonb_array_elements(audited.identity -> 'unsure') u, jsonb_object_keys(u -> 'renamed') n) a(name)
+        WHERE a.name <> ALL (asked));
     lines CONSTANT pg_catalog.text := format('SELECT c.id, %s AS data FROM (%s) n JOIN public.audit_changes c ON c.id = n.id WHERE c.op IN (''insert'', ''update'', ''baseline'') OFFSET 0',
-        format(CASE WHEN NOT public.threadline_is_altered_v1(audited.identity) THEN '%s' ELSE 'public.threadline_known_v1(%2$L, %3$L, c.data_after, %1$s, c.captured_at, %4$L)' END,
+        format(CASE WHEN altered IS NULL THEN '%s'
+                ELSE 'CASE WHEN %5$s THEN public.threadline_known_v1(%2$L, %3$L, c.data_after, %1$s, c.captured_at, %4$L) - %6$L::text[] ELSE %1$s END' END,
             CASE WHEN audited.on_change = '{}' THEN 'c.data_after'
                 ELSE format('CASE WHEN c.op <> ''update'' OR c.data_after ?& %L::text[] THEN c.data_after ELSE public.threadline_whole(c) END', audited.on_change) END,
-            audited.identity, audited.former_columns, moment),
+            audited.identity, audited.former_columns, moment, altered, unasked),
         ids);
     lacking CONSTANT pg_catalog.text := (
         SELECT string_agg(format(' OR c.image ->> %L IS NULL', r), '')
@@ -123,7 +132,7 @@ END $$;
 
 -- The query that threadline_moment runs: for each key the newest change that counts, and its row if it has one. The table itself
 -- is never read, so that whoever may ask gets the same answer, whatever was written to it without capture.
-CREATE OR REPLACE FUNCTION public.threadline_moment_query(relation regclass, moment timestamptz, fill jsonb DEFAULT '{}', asked text[] DEFAULT '{}', careful boolean DEFAULT false) RETURNS text
+CREATE OR REPLACE FUNCTION public.threadline_moment_query(relation regclass, moment timestamptz, fill jsonb DEFAULT '{}', asked text[] DEFAULT NULL, careful boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
@@ -155,9 +164,10 @@ BEGIN
 END $$;
 
 -- The rows of a table as of a moment, by the time of commit. A NOT NULL column that the log has no value for is NULL, or an error
--- if it is one of those `asked` for: a condition on it would not hold where it should. Without JIT, which takes longer than it saves; a line of the log
+-- if it is one of those `asked` for: a condition on it would not hold where it should. A value that DDL made unknown is an error
+-- if it is asked for, or if nobody says what is. Without JIT, which takes longer than it saves; a line of the log
 -- is found by its id, not by reading all of it. Why it says that it gives few ROWS is told in query/moment/items.rs.
-CREATE OR REPLACE FUNCTION public.threadline_moment(base anyelement, relation regclass, moment timestamptz, fill jsonb DEFAULT '{}', asked text[] DEFAULT '{}') RETURNS SETOF anyelement
+CREATE OR REPLACE FUNCTION public.threadline_moment(base anyelement, relation regclass, moment timestamptz, fill jsonb DEFAULT '{}', asked text[] DEFAULT NULL) RETURNS SETOF anyelement
 LANGUAGE plpgsql STABLE ROWS 50
 SET jit = off SET enable_hashjoin = off SET enable_mergejoin = off
 SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601' SET lc_monetary = 'C'

@@ -125,6 +125,7 @@ DROP FUNCTION public.threadline_is_special_v1(jsonb);
 DROP FUNCTION public.threadline_special_images_v1(jsonb);
 
 DROP FUNCTION public.threadline_entry(regclass);
+DROP FUNCTION public.threadline_altered_sql_v1(jsonb, timestamptz);
 DROP FUNCTION public.threadline_entry_of_v1(integer);
 DROP FUNCTION public.threadline_known_v1(jsonb, jsonb, jsonb, jsonb, timestamptz, timestamptz);
 DROP FUNCTION public.threadline_is_altered_v1(jsonb);

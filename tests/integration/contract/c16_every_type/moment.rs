@@ -9,7 +9,7 @@ use super::{Case, cases, exists, version, with_modules};
 fn both(db: &TestDb, moment: &str) -> [String; 2] {
     let mut auditor = db.auditor();
     let table = format!(
-        "SELECT m::text AS row FROM threadline_moment(NULL::wide, 'wide', {moment}) m WHERE id = 1"
+        "SELECT m::text AS row FROM threadline_moment(NULL::wide, 'wide', {moment}, '{{}}', '{{}}') m WHERE id = 1"
     );
     let single = format!(
         "SELECT coalesce(d.problem, d.row_image::text) AS row
