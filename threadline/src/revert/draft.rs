@@ -181,14 +181,19 @@ impl<'a> Draft<'a> {
         let undone = self.undone();
         let order = order::ordered(self.source, &undone);
         let steps = order.statements.iter().flatten();
-        let steps = steps.map(|index| undone[*index].step.clone()).collect();
+        let places: Vec<usize> = steps.map(|index| undone[*index].place).collect();
         let cyclic = order.cyclic.iter().map(|index| cycle(undone[*index].step));
+        let cyclic: Vec<Conflict> = cyclic.collect();
         let rows = self.rows.iter().flat_map(|drafted| &drafted.conflicts);
         let conflicts = self.truncated.iter().chain(rows).cloned().chain(cyclic);
+        let conflicts = conflicts.collect();
+        let taken = places
+            .into_iter()
+            .filter_map(|place| self.rows[place].step.take());
         Planned {
-            steps,
+            steps: taken.collect(),
             together: order.statements.iter().map(Vec::len).collect(),
-            conflicts: conflicts.collect(),
+            conflicts,
             deferred: order.deferred,
         }
     }

@@ -183,6 +183,9 @@ impl RevertPlan {
         &mut self,
         decide: impl Fn(&Conflict) -> Option<Decision>,
     ) -> Result<(), DecisionError> {
+        if self.undecided().next().is_none() {
+            return Ok(());
+        }
         let mut draft = Draft::new(&self.source, &self.decisions);
         let decided = decide::decide_all(&mut draft, &mut self.decisions, decide);
         self.planned = draft.planned();
@@ -231,19 +234,32 @@ impl RevertPlan {
 
     /// This plan made anew from what the server says now, under the same decisions.
     pub(super) fn renewed(&self, now: Self) -> Result<Self, RevertError> {
-        let renewed = Self {
-            planned: Draft::new(&now.source, &self.decisions).planned(),
+        let mut renewed = Self {
             decisions: self.decisions.clone(),
             scope: self.scope.clone(),
             ..now
         };
+        if renewed.decisions.iter().any(|(_, d)| *d == Decision::Skip) {
+            renewed.planned = Draft::new(&renewed.source, &renewed.decisions).planned();
+        }
         renewed.check()?;
         if renewed.preparation() != self.preparation()
-            || !renewed.statements().eq(self.statements())
+            || renewed.steps() != self.steps()
+            || !renewed.heads().eq(self.heads())
         {
             return Err(RevertError::Stale);
         }
         Ok(renewed)
+    }
+
+    /// The statements without their values: with the steps, all that they are made of.
+    fn heads(&self) -> impl Iterator<Item = Option<String>> {
+        let mut first = 0;
+        self.planned.together.iter().map(move |steps| {
+            let step = self.steps().get(first)?;
+            first += steps;
+            Some(self.source.table(step.table_id)?.statement(step, "[]"))
+        })
     }
 }
 

@@ -110,7 +110,7 @@ impl Table {
     }
 
     /// The statement of steps like this one, with an array of their values as JSON.
-    fn statement(&self, step: &Step, values: &str) -> String {
+    pub(super) fn statement(&self, step: &Step, values: &str) -> String {
         let columns: Vec<&Column> = self
             .columns
             .iter()
