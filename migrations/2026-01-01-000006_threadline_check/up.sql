@@ -99,15 +99,22 @@ BEGIN
 END $$;
 
 -- Values that rows from before a column have, as PostgreSQL remembers them until it rewrites the table: arrays of one, of any
--- type and with its delimiter.
+-- type and with its delimiter. Of a partitioned table, its partitions remember them; a value that these don't agree on is omitted.
 CREATE OR REPLACE FUNCTION public.threadline_added_columns_v1(relation regclass, hidden text[]) RETURNS jsonb
 LANGUAGE sql STABLE
 AS $$
-    SELECT coalesce(jsonb_object_agg(a.attname, CASE
-        WHEN a.atttypid = ANY ('{json,jsonb}'::regtype[]) THEN array_to_string(a.attmissingval, '')::jsonb
-        ELSE to_jsonb(array_to_string(a.attmissingval, '')) END), '{}')
-    FROM pg_catalog.pg_attribute a
-    WHERE a.attrelid = relation AND a.atthasmissing AND NOT a.attisdropped AND a.attname <> ALL (hidden)
+    WITH RECURSIVE tree(oid) AS (
+        SELECT relation::oid
+        UNION
+        SELECT i.inhrelid FROM tree JOIN pg_catalog.pg_inherits i ON i.inhparent = tree.oid JOIN pg_catalog.pg_class p ON p.oid = tree.oid AND p.relkind = 'p')
+    SELECT coalesce(jsonb_object_agg(f.name, CASE cardinality(f.filled) WHEN 1 THEN f.filled[1] ELSE '{"$threadline": "omitted"}' END), '{}')
+    FROM (
+        SELECT a.attname AS name, array_agg(DISTINCT CASE
+            WHEN a.atttypid = ANY ('{json,jsonb}'::regtype[]) THEN array_to_string(a.attmissingval, '')::jsonb
+            ELSE to_jsonb(array_to_string(a.attmissingval, '')) END) AS filled
+        FROM tree JOIN pg_catalog.pg_attribute a ON a.attrelid = tree.oid
+        WHERE a.atthasmissing AND NOT a.attisdropped AND a.attname <> ALL (hidden)
+        GROUP BY 1) f
 $$;
 
 -- Whether a type is stored as its text, because JSON would lose some of it: it has a cast to json that makes something else
@@ -155,7 +162,8 @@ LANGUAGE sql STABLE
 AS $$
     SELECT count(*) FILTER (WHERE t.tgname = '!threadline') * 3 + count(*) FILTER (WHERE t.tgname IN ('!threadline_insert', '!threadline_update', '!threadline_delete')) >= 3
         AND count(*) FILTER (WHERE t.tgname IN ('!threadline_truncate', '~threadline_truncate')) > 0
-    FROM pg_catalog.pg_trigger t WHERE t.tgrelid = relation AND t.tgenabled IN ('O', 'A')
+    FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+    WHERE t.tgrelid = relation AND t.tgenabled IN ('O', 'A') AND p.proname ~ '^threadline_capture_' AND p.pronamespace = 'public'::regnamespace
 $$;
 
 -- Statement triggers see the rows of one table, and only through that table.

@@ -9,9 +9,10 @@
 --   tree          the oids of the table and its partitions -> the file, the persistence, and whether it may have come with
 --                 rows: a partition that is attached has every column written again, one that is created as such has not
 --   triggers      what records its rows -> by which transaction it was written
+--   guard         the DDL guard that is there; absent if it is not, or disabled
 --   width         the highest number that a column ever had
 --   columns       name -> number, type, its modifier, by which transaction it was written, whether rows from before it have a
---                 value, its default
+--                 value, in a partition at least, its default
 -- The registry has it with four more:
 --   at            when it was looked up
 --   freed         names that columns no longer have
@@ -50,11 +51,15 @@ BEGIN
             FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid),
         'triggers', (
             SELECT coalesce(jsonb_object_agg(concat(t.tgrelid, t.tgname), t.xmin::text::bigint), '{}')
-            FROM tree JOIN pg_catalog.pg_trigger t ON t.tgrelid = tree.oid
-            WHERE t.tgname ~ '^[!~]threadline' AND t.tgenabled IN ('O', 'A')),
+            FROM tree JOIN pg_catalog.pg_trigger t ON t.tgrelid = tree.oid JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+            WHERE t.tgname ~ '^[!~]threadline' AND t.tgenabled IN ('O', 'A') AND p.proname ~ '^threadline_capture_' AND p.pronamespace = 'public'::regnamespace),
+        'guard', (
+            SELECT jsonb_agg(concat_ws(' ', e.oid, e.xmin) ORDER BY e.oid) FROM pg_catalog.pg_event_trigger e
+            WHERE e.evtname ~ '^threadline_ddl' AND e.evtenabled = 'A' HAVING count(*) = 2),
         'width', (SELECT max(a.attnum) FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation),
         'columns', (
-            SELECT coalesce(jsonb_object_agg(a.attname, jsonb_build_array(a.attnum, a.atttypid::bigint, a.atttypmod, a.xmin::text::bigint, a.atthasmissing, d.oid::bigint)), '{}')
+            SELECT coalesce(jsonb_object_agg(a.attname, jsonb_build_array(a.attnum, a.atttypid::bigint, a.atttypmod, a.xmin::text::bigint, EXISTS (
+                SELECT FROM tree JOIN pg_catalog.pg_attribute l ON l.attrelid = tree.oid WHERE l.attname = a.attname AND l.atthasmissing), d.oid::bigint)), '{}')
             FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
             WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped)));
 END $$;
@@ -64,11 +69,10 @@ END $$;
 --   columns   those whose values may be others than the recorded ones
 --   misnamed  those whose names were other columns', so that what is recorded under them is not theirs
 --   added     those that came
---   unfilled  those of them of which nobody knows what rows from before them have
 --   renamed   column -> its name before
 -- Nothing is known of what was looked up elsewhere: then the table is taken by its name.
 CREATE OR REPLACE FUNCTION public.threadline_drift_v1(
-    was jsonb, present jsonb, keys text[], OUT rows boolean, OUT columns text[], OUT misnamed text[], OUT added text[], OUT unfilled text[], OUT renamed jsonb
+    was jsonb, present jsonb, keys text[], OUT rows boolean, OUT columns text[], OUT misnamed text[], OUT added text[], OUT renamed jsonb
 )
 LANGUAGE plpgsql IMMUTABLE
 AS $$
@@ -82,7 +86,6 @@ BEGIN
     columns := '{}';
     misnamed := '{}';
     added := '{}';
-    unfilled := '{}';
     renamed := '{}';
     IF (was -> 'cluster') IS DISTINCT FROM (present -> 'cluster') OR (was -> 'log') IS DISTINCT FROM (present -> 'log') THEN
         RETURN;
@@ -92,13 +95,13 @@ BEGIN
         RETURN;
     END IF;
     SELECT coalesce(array_agg(n.key ORDER BY n.key) FILTER (WHERE w.key IS DISTINCT FROM n.key AND (was -> 'columns' ? n.key OR was -> 'freed' ? n.key)), '{}'),
-        coalesce(array_agg(n.key ORDER BY n.key) FILTER (WHERE rewritten AND w.value -> 3 <> n.value -> 3 AND NOT (
+        -- A new one may have been computed for each row, or written again since.
+        coalesce(array_agg(n.key ORDER BY n.key) FILTER (WHERE rewritten AND CASE WHEN w.key IS NULL THEN NOT (n.value -> 4)::boolean ELSE w.value -> 3 <> n.value -> 3 AND NOT (
                 (w.value -> 4)::boolean AND NOT (n.value -> 4)::boolean AND w.value -> 1 = n.value -> 1 AND w.value -> 2 = n.value -> 2
-                AND w.value -> 5 = n.value -> 5 AND n.value -> 5 <> 'null')), '{}'),
+                AND w.value -> 5 = n.value -> 5 AND n.value -> 5 <> 'null') END), '{}'),
         coalesce(array_agg(n.key ORDER BY (n.value -> 0)::integer) FILTER (WHERE w.key IS NULL), '{}'),
-        coalesce(array_agg(n.key ORDER BY n.key) FILTER (WHERE w.key IS NULL AND rewritten AND NOT (n.value -> 4)::boolean), '{}'),
         coalesce(jsonb_object_agg(n.key, w.key) FILTER (WHERE w.key <> n.key), '{}')
-        INTO misnamed, columns, added, unfilled, renamed
+        INTO misnamed, columns, added, renamed
     FROM jsonb_each(present -> 'columns') n LEFT JOIN jsonb_each(was -> 'columns') w ON w.value -> 0 = n.value -> 0;
     -- A column that came and went may have had any of the new names.
     IF (present -> 'width')::integer - (was -> 'width')::integer > cardinality(added) THEN
@@ -126,15 +129,18 @@ BEGIN
 END $$;
 
 -- The registry's entry of a table, and what DDL did since it was noted: as intervals that are open at their end and begin when it
--- was noted, since nobody knows when it was, nor how often. On a logical subscriber the triggers are the publisher's.
-CREATE OR REPLACE FUNCTION public.threadline_entry_v1(relation regclass, target integer) RETURNS public.audit_tables
+-- was noted, since nobody knows when it was, nor how often, unless the caller does: at `happened_at`. On a logical subscriber the
+-- triggers are the publisher's.
+CREATE OR REPLACE FUNCTION public.threadline_entry_v1(relation regclass, target integer, happened_at timestamptz DEFAULT NULL) RETURNS public.audit_tables
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     entry public.audit_tables;
+    since pg_catalog.text;
     drift pg_catalog.record;
 BEGIN
     SELECT t.* INTO entry FROM public.audit_tables t WHERE t.id = target;
+    since := coalesce(to_jsonb(happened_at) #>> '{}', entry.identity ->> 'at');
     IF public.threadline_replicated_v1() THEN
         RETURN entry;
     END IF;
@@ -145,11 +151,11 @@ BEGIN
         FROM (SELECT unnest(drift.columns || drift.misnamed) UNION SELECT jsonb_object_keys(drift.renamed)) c(name)
         CROSS JOIN LATERAL (
             SELECT coalesce(entry.identity -> 'column_gaps' -> c.name, '[]') || coalesce(entry.identity -> 'column_gaps' -> (drift.renamed ->> c.name), '[]')
-                || CASE WHEN c.name = ANY (drift.columns) THEN jsonb_build_array(format('[%s,)', entry.identity ->> 'at')) ELSE '[]' END
+                || CASE WHEN c.name = ANY (drift.columns) THEN jsonb_build_array(format('[%s,)', since)) ELSE '[]' END
                 || CASE WHEN c.name = ANY (drift.misnamed) THEN '["(,)"]'::jsonb ELSE '[]' END AS gaps) g));
     IF drift.added <> '{}' OR drift.renamed <> '{}' THEN
         entry.identity := entry.identity || jsonb_build_object('unsure', coalesce(entry.identity -> 'unsure', '[]') || jsonb_build_object(
-            'interval', format('[%s,)', entry.identity ->> 'at'), 'added', drift.added, 'renamed', drift.renamed,
+            'interval', format('[%s,)', since), 'added', drift.added, 'renamed', drift.renamed,
             'names', ARRAY(SELECT jsonb_object_keys(entry.identity -> 'columns') UNION SELECT jsonb_object_keys(drift.present -> 'columns'))));
     END IF;
     entry.former_columns := entry.former_columns - ARRAY(SELECT value FROM jsonb_each_text(drift.renamed)) || (
@@ -157,10 +163,9 @@ BEGIN
         FROM jsonb_each_text(drift.renamed) r);
     entry.added_columns := entry.added_columns - drift.added - ARRAY(SELECT jsonb_object_keys(drift.renamed)) || (
         SELECT coalesce(jsonb_object_agg(r.key, entry.added_columns -> r.value) FILTER (WHERE entry.added_columns ? r.value), '{}')
-        FROM jsonb_each_text(drift.renamed) r) || (
-        SELECT coalesce(jsonb_object_agg(u, '{"$threadline": "omitted"}'::jsonb), '{}') FROM unnest(drift.unfilled) u);
+        FROM jsonb_each_text(drift.renamed) r);
     IF entry.installed_at IS NOT NULL AND (drift.rows OR NOT public.threadline_is_captured_v1(relation)) THEN
-        entry.gaps := entry.gaps || tstzrange(coalesce((entry.identity ->> 'at')::timestamptz, entry.installed_at), NULL, '()');
+        entry.gaps := entry.gaps || tstzrange(coalesce(since::timestamptz, entry.installed_at), NULL, '()');
     END IF;
     RETURN entry;
 END $$;
@@ -173,9 +178,6 @@ AS $$
 DECLARE
     present CONSTANT pg_catalog.jsonb := public.threadline_identity_v1(relation);
 BEGIN
-    IF EXISTS (SELECT FROM unnest(entry.gaps) g WHERE upper_inf(g)) THEN
-        entry.horizon := NULL;
-    END IF;
     entry.gaps := ARRAY(SELECT g * tstzrange(NULL, noted_at) FROM unnest(entry.gaps) WITH ORDINALITY u(g, i) ORDER BY u.i);
     entry.identity := present || jsonb_build_object(
         'at', noted_at,

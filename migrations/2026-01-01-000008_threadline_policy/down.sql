@@ -1,8 +1,11 @@
 DROP FUNCTION public.threadline_detach(regclass);
 DROP FUNCTION public.threadline_note(regclass);
+DROP FUNCTION public.threadline_note_v1(regclass, integer, timestamptz);
 DROP FUNCTION public.threadline_write_entry_v1(public.audit_tables);
+DROP FUNCTION public.threadline_release(regclass);
 DROP FUNCTION public.threadline_release_v1(regclass, text, text);
 DROP FUNCTION public.threadline_capture_v1(regclass, text, text[], jsonb, text[], jsonb, text, text, text);
+DROP FUNCTION public.threadline_changing_v1(integer);
 DROP FUNCTION public.threadline_check_readable_v1(regclass, oid);
 DROP FUNCTION public.threadline_attached_v1(regclass);
 DROP FUNCTION public.threadline_triggers_v1(regclass, jsonb);

@@ -160,6 +160,11 @@ BEGIN
     END IF;
 END $$;
 
+-- Tells the DDL guard that what follows in this transaction is capture's own, until the entry is written again.
+CREATE OR REPLACE FUNCTION public.threadline_changing_v1(target integer) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$ UPDATE public.audit_tables t SET identity = t.identity || '{"changing": true}' WHERE t.id = target $$;
+
 -- Captures a table, or brings a captured one to a new policy. Called by generated migrations, as the table's owner.
 -- Either all of it happens or none.
 CREATE OR REPLACE FUNCTION public.threadline_capture_v1(
@@ -253,6 +258,7 @@ BEGIN
         VALUES (catalog.schema, catalog.name, keys, fingerprint, 1) RETURNING * INTO registered;
     END IF;
     entry := public.threadline_entry_v1(relation, registered.id);
+    PERFORM public.threadline_changing_v1(registered.id);
     function_name := 'threadline_capture_' || registered.id;
     bound := rules || public.threadline_bound_rules_v1(relation, keys, rules)
         || jsonb_build_object('table_id', registered.id, 'table_schema', catalog.schema, 'table_name', catalog.name);
@@ -307,6 +313,9 @@ $function$, function_name,
     LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION public.%I() FROM %s CASCADE', function_name, wanted.name);
     END LOOP;
+    FOR wanted IN SELECT unnest(public.threadline_meant_for_v1(format('public.%I()', function_name)::regprocedure)) AS name LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION public.%I() TO %I', function_name, wanted.name);
+    END LOOP;
     PERFORM public.threadline_check_readable_v1(relation, log_owner);
     IF rules ->> 'truncate' = 'rows' THEN
         -- The rows of a partition that is truncated are read from the partition itself.
@@ -328,7 +337,12 @@ $function$, function_name,
         key_columns = keys,
         gaps = entry.gaps,
         installed_at = coalesce(t.installed_at, captured_at),
-        horizon = CASE WHEN entry.horizon IS NOT NULL OR populated OR NOT changes_triggers THEN entry.horizon ELSE captured_at END,
+        horizon = CASE
+            WHEN NOT populated AND changes_triggers AND (entry.horizon IS NULL OR EXISTS (SELECT FROM unnest(entry.gaps) g WHERE upper(g) > entry.horizon)) THEN captured_at
+            -- What was recorded under another key says nothing about rows that are asked for by this one.
+            WHEN cardinality(t.key_columns) = cardinality(keys) AND NOT EXISTS (
+                SELECT FROM unnest(t.key_columns) k WHERE k <> ALL (keys) AND NOT EXISTS (
+                    SELECT FROM unnest(keys) n WHERE (entry.former_columns || threadline_capture_v1.former_columns) -> n ? k)) THEN entry.horizon END,
         fingerprint = threadline_capture_v1.fingerprint,
         function_version = 1,
         rules = bound,
@@ -377,21 +391,26 @@ BEGIN
     SELECT t.* INTO registered FROM public.audit_tables t
     JOIN pg_class c ON c.oid = relation JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE t.table_schema = n.nspname AND t.table_name = c.relname;
-    FOR attached IN SELECT * FROM public.threadline_attached_v1(relation) LOOP
-        EXECUTE format('DROP TRIGGER %I ON %s', attached.name, attached.held_by::regclass);
-    END LOOP;
-    IF registered.id IS NULL THEN
-        RETURN;
-    END IF;
-    EXECUTE format('DROP FUNCTION IF EXISTS public.%I()', 'threadline_capture_' || registered.id);
+    -- First, so that the DDL guard lets the triggers go.
     UPDATE public.audit_tables t SET
         installed_at = NULL, horizon = NULL,
         gaps = CASE WHEN t.installed_at IS NULL THEN t.gaps ELSE t.gaps || tstzrange(clock_timestamp(), NULL) END
     WHERE t.id = registered.id;
+    FOR attached IN SELECT * FROM public.threadline_attached_v1(relation) LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', attached.name, attached.held_by::regclass);
+    END LOOP;
+    EXECUTE format('DROP FUNCTION IF EXISTS public.%I()', 'threadline_capture_' || registered.id);
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION E'threadline: table % stayed in use for %\nRun the migration again when the transactions that use it have ended.', target, lock_timeout
         USING ERRCODE = 'lock_not_available';
 END $$;
+
+-- Ends the capture of a table by hand, as reverting its migration does. Its history stays. To drop a table, call this first.
+--
+--   SELECT threadline_release('users');
+CREATE OR REPLACE FUNCTION public.threadline_release(relation regclass) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$ SELECT public.threadline_release_v1(relation, relation::text, '2s') $$;
 
 -- Writes what threadline_noted_v1 made of an entry.
 CREATE OR REPLACE FUNCTION public.threadline_write_entry_v1(entry public.audit_tables) RETURNS void
@@ -402,6 +421,26 @@ AS $$
     WHERE t.id = entry.id
 $$;
 
+-- Notes what DDL did to an audited table since the last time, at `happened_at` if that is known. It returns what is unknown
+-- because of that: "rows", or the names of columns.
+CREATE OR REPLACE FUNCTION public.threadline_note_v1(relation regclass, target integer, happened_at timestamptz) RETURNS text[]
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
+SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
+AS $$
+DECLARE
+    entry public.audit_tables := public.threadline_entry_v1(relation, target, happened_at);
+    unknown CONSTANT pg_catalog.text[] := ARRAY(SELECT 'rows' WHERE EXISTS (SELECT FROM unnest(entry.gaps) g WHERE upper_inf(g)))
+        || ARRAY(
+            SELECT c.key FROM jsonb_each(entry.identity -> 'column_gaps') c
+            WHERE EXISTS (SELECT FROM jsonb_array_elements_text(c.value) r WHERE upper_inf(r::tstzrange)) ORDER BY c.key);
+BEGIN
+    entry.added_columns := entry.added_columns || public.threadline_added_columns_v1(relation, public.threadline_list_v1(entry.rules, 'redacted'));
+    -- What happened in no time is still between the changes before it and those after it.
+    PERFORM public.threadline_write_entry_v1(public.threadline_noted_v1(entry, relation, coalesce(happened_at + interval '1 microsecond', clock_timestamp())));
+    RETURN unknown;
+END $$;
+
 -- Looks at an audited table again, and notes what DDL did to it since the last time. What isn't known ends here. It returns what that is:
 -- "rows", or the names of columns. Between two looks only that time is unknown, so that a migration may well call it before
 -- its DDL and after it:
@@ -410,29 +449,19 @@ $$;
 --   ALTER TABLE users ALTER balance TYPE bigint;
 --   SELECT threadline_note('users');
 CREATE OR REPLACE FUNCTION public.threadline_note(relation regclass) RETURNS text[]
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
-SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     root CONSTANT pg_catalog.regclass := coalesce(pg_partition_root(relation), relation);
-    entry public.audit_tables;
-    unknown pg_catalog.text[];
+    target CONSTANT integer := public.threadline_table(root);
 BEGIN
     -- So that no other DDL comes in between.
     EXECUTE format('LOCK TABLE %s IN SHARE UPDATE EXCLUSIVE MODE', root);
-    entry := public.threadline_entry_v1(root, public.threadline_table(root));
-    IF entry.installed_at IS NULL THEN
+    IF EXISTS (SELECT FROM public.audit_tables t WHERE t.id = target AND t.installed_at IS NULL) THEN
         RAISE EXCEPTION 'threadline: table % is not captured', root
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Run `threadline generate` with its model in the list, and the new migration.';
     END IF;
-    entry.added_columns := entry.added_columns || public.threadline_added_columns_v1(root, public.threadline_list_v1(entry.rules, 'redacted'));
-    unknown := ARRAY(SELECT 'rows' WHERE EXISTS (SELECT FROM unnest(entry.gaps) g WHERE upper_inf(g)))
-        || ARRAY(
-            SELECT c.key FROM jsonb_each(entry.identity -> 'column_gaps') c
-            WHERE EXISTS (SELECT FROM jsonb_array_elements_text(c.value) r WHERE upper_inf(r::tstzrange)) ORDER BY c.key);
-    PERFORM public.threadline_write_entry_v1(public.threadline_noted_v1(entry, root, clock_timestamp()));
-    RETURN unknown;
+    RETURN public.threadline_note_v1(root, target, NULL);
 END $$;
 
 -- Takes a partition out of an audited table: its rows are recorded as deleted, since the table no longer has them, and it
@@ -460,6 +489,7 @@ BEGIN
     END IF;
     EXECUTE format('LOCK TABLE %s, %s IN ACCESS EXCLUSIVE MODE', parent, partition);
     audited := public.threadline_entry_v1(root, audited.id);
+    PERFORM public.threadline_changing_v1(audited.id);
     FOR leaf IN SELECT l.relid FROM pg_partition_tree(partition) l WHERE l.isleaf LOOP
         PERFORM public.threadline_record_gone_v1(audited.rules, leaf);
     END LOOP;
@@ -474,7 +504,10 @@ REVOKE ALL ON FUNCTION
     public.threadline_bound_body_v1(regclass, jsonb, text[], text[], text[], text),
     public.threadline_capture_v1(regclass, text, text[], jsonb, text[], jsonb, text, text, text),
     public.threadline_release_v1(regclass, text, text),
+    public.threadline_changing_v1(integer),
+    public.threadline_release(regclass),
     public.threadline_write_entry_v1(public.audit_tables),
+    public.threadline_note_v1(regclass, integer, timestamptz),
     public.threadline_note(regclass),
     public.threadline_detach(regclass),
     public.threadline_check_readable_v1(regclass, oid)

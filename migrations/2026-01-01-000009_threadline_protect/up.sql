@@ -181,6 +181,9 @@ AS $$
     SELECT array_remove(ARRAY[
         CASE WHEN NOT p.prosecdef AND p.prorettype <> 'trigger'::regtype AND (p.provolatile <> 'v'
             OR p.proname = ANY ('{threadline_live,threadline_revert,threadline_run_v1,threadline_undone_v1}')) THEN 'threadline_reader' END,
+        -- Who creates or attaches a partition gives it the triggers of the table.
+        (SELECT pg_get_userbyid(c.relowner)::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+         WHERE t.tgfoid = p.oid AND t.tgparentid = 0 AND c.relkind = 'p' AND c.relowner <> p.proowner LIMIT 1),
         CASE WHEN p.proname = ANY ('{threadline_record_action_v1,threadline_transaction_v1,threadline_transaction_id_v1}') THEN 'threadline_recorder' END], NULL)
     FROM pg_proc p WHERE p.oid = routine
 $$;
@@ -216,6 +219,10 @@ BEGIN
         RAISE EXCEPTION E'threadline: role % is to own the log and may not create objects in schema %\nLet the owner of the schema run: GRANT USAGE, CREATE ON SCHEMA % TO %;',
             log_owner, place.name, place.name, quote_ident(log_owner) USING ERRCODE = 'insufficient_privilege';
     END IF;
+    -- Before its functions are somebody else's.
+    IF NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.oid = owner) THEN
+        PERFORM public.threadline_arm_ddl_guard_v1(owner);
+    END IF;
     FOR object IN
         SELECT 'TABLE' AS kind, t.relation::text AS name FROM public.threadline_log_tables_v1() t JOIN pg_class c ON c.oid = t.relation
         WHERE c.relowner <> owner
@@ -228,6 +235,7 @@ BEGIN
     PERFORM public.threadline_guard_tables_v1();
     PERFORM public.threadline_rights_v1();
     PERFORM public.threadline_check_place_v1(ARRAY[owner]);
+    PERFORM public.threadline_arm_ddl_guard_v1(owner);
 END $$;
 
 -- The same for the log as it is; while it is being installed, for the role that `threadline install --owner` names. Run it

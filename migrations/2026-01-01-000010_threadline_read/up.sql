@@ -179,6 +179,7 @@ AS $$
 DECLARE
     audited public.audit_tables;
     keys pg_catalog.jsonb[];
+    next_id bigint;
     next_op pg_catalog.text;
     next_at pg_catalog.timestamptz;
 BEGIN
@@ -204,12 +205,19 @@ BEGIN
             change.data_after := public.threadline_known_v1(audited.identity, audited.former_columns, change.data_after, public.threadline_whole(change), change.captured_at, moment);
         END IF;
     ELSE
-        SELECT h.op, h.captured_at INTO next_op, next_at FROM public.threadline_history(relation, key) h
+        SELECT h.id, h.op, h.captured_at INTO next_id, next_op, next_at FROM public.threadline_history(relation, key) h
         WHERE h.captured_at > moment ORDER BY h.id LIMIT 1;
         outcome := CASE
+            -- Had it been there, its end would be recorded, unless all rows went at once.
             WHEN next_op = 'insert' AND moment >= audited.installed_at
-                AND NOT EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(moment, next_at)) THEN 'not_yet_created'
-            WHEN next_op IS NULL AND moment >= audited.horizon THEN 'not_yet_created'
+                AND NOT EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(moment, next_at))
+                AND NOT EXISTS (
+                    SELECT FROM public.audit_changes c
+                    WHERE c.table_id = audited.id AND c.key_hash = hashtextextended('{}', 0) AND c.table_pk = '{}' AND c.captured_at > moment AND c.id < next_id)
+                THEN 'not_yet_created'
+            -- All rows were known then; one that was there nevertheless has come in a gap since.
+            WHEN moment >= audited.horizon AND NOT EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(audited.horizon, moment, '[]'))
+                AND (next_op IS NULL OR EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(moment, next_at))) THEN 'not_yet_created'
             ELSE 'unknown' END;
     END IF;
     RETURN NEXT;

@@ -99,21 +99,28 @@ LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     row_type CONSTANT pg_catalog.text := format('NULL::%I.%I', audited.table_schema, audited.table_name);
-    recipe CONSTANT pg_catalog.jsonb := public.threadline_recipe(relation, fill);
-    altered CONSTANT pg_catalog.text := public.threadline_altered_sql_v1(audited.identity, moment);
+    given CONSTANT pg_catalog.jsonb := public.threadline_recipe(relation, fill);
     -- What nobody asks for need not be told from NULL.
+    recipe CONSTANT pg_catalog.jsonb := given || jsonb_build_object('added', coalesce(given -> 'added', '{}') - ARRAY(
+        SELECT a.key FROM jsonb_each(given -> 'added') a WHERE a.value = '{"$threadline": "omitted"}' AND a.key <> ALL (asked)));
     unasked CONSTANT pg_catalog.text[] := ARRAY(
         SELECT a.name FROM (
             SELECT jsonb_object_keys(audited.identity -> 'column_gaps')
             UNION SELECT n FROM jsonb_array_elements(audited.identity -> 'unsure') u, jsonb_array_elements_text(u -> 'added') n
             UNION SELECT n FROM jsonb_array_elements(audited.identity -> 'unsure') u, jsonb_object_keys(u -> 'renamed') n) a(name)
         WHERE a.name <> ALL (asked));
+    -- Of those, what is left out of every line; a former name of a column is not, since that is where its values are.
+    dispensable CONSTANT pg_catalog.text[] := ARRAY(
+        SELECT u FROM unnest(unasked) u WHERE NOT EXISTS (SELECT FROM jsonb_each(audited.former_columns) f WHERE f.value ? u));
+    identity CONSTANT pg_catalog.jsonb := audited.identity || jsonb_build_object('column_gaps', (audited.identity -> 'column_gaps') - dispensable);
+    altered CONSTANT pg_catalog.text := public.threadline_altered_sql_v1(identity, moment);
     lines CONSTANT pg_catalog.text := format('SELECT c.id, %s AS data FROM (%s) n JOIN public.audit_changes c ON c.id = n.id WHERE c.op IN (''insert'', ''update'', ''baseline'') OFFSET 0',
         format(CASE WHEN altered IS NULL THEN '%s'
-                ELSE 'CASE WHEN %5$s THEN public.threadline_known_v1(%2$L, %3$L, c.data_after, %1$s, c.captured_at, %4$L) - %6$L::text[] ELSE %1$s END' END,
+                ELSE 'CASE WHEN %5$s THEN public.threadline_known_v1(%2$L, %3$L, c.data_after, %1$s, c.captured_at, %4$L) - %6$L::text[] ELSE %1$s END' END
+                || CASE WHEN dispensable = '{}' THEN '' ELSE ' - %7$L::text[]' END,
             CASE WHEN audited.on_change = '{}' THEN 'c.data_after'
                 ELSE format('CASE WHEN c.op <> ''update'' OR c.data_after ?& %L::text[] THEN c.data_after ELSE public.threadline_whole(c) END', audited.on_change) END,
-            audited.identity, audited.former_columns, moment, altered, unasked),
+            identity, audited.former_columns, moment, altered, unasked, dispensable),
         ids);
     lacking CONSTANT pg_catalog.text := (
         SELECT string_agg(format(' OR c.image ->> %L IS NULL', r), '')

@@ -339,6 +339,7 @@ END $$;
 CREATE OR REPLACE FUNCTION public.threadline_never_v1(relation regclass, moment timestamptz) RETURNS text
 LANGUAGE sql STABLE
 AS $$
-    SELECT CASE WHEN moment >= t.horizon AND NOT moment <@ ANY (t.gaps) THEN 'not_yet_created' ELSE 'unknown' END
+    SELECT CASE WHEN moment >= t.horizon AND NOT EXISTS (SELECT FROM unnest(t.gaps) g WHERE g && tstzrange(t.horizon, moment, '[]'))
+        THEN 'not_yet_created' ELSE 'unknown' END
     FROM public.threadline_entry(relation) t
 $$;

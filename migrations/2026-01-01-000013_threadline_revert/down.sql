@@ -1,22 +1,3 @@
--- The log goes in one piece or not at all: not while a table is still captured, and not while it holds anything, unless
--- the session says so (PGOPTIONS='-c threadline.drop_log=yes'). Diesel shows messages and no hints.
-DO $$
-DECLARE
-    captured text;
-BEGIN
-    SELECT string_agg(t.tgrelid::regclass::text, ', ') INTO captured
-    FROM pg_catalog.pg_trigger t
-    WHERE t.tgname ~ '^!threadline(_insert)?$' AND t.tgparentid = 0;
-    IF captured IS NOT NULL THEN
-        RAISE EXCEPTION E'threadline: still captured: %\nRevert the capture migrations of these tables first.', captured;
-    END IF;
-    IF coalesce(current_setting('threadline.drop_log', true), '') <> 'yes'
-        AND (EXISTS (SELECT FROM public.audit_changes) OR EXISTS (SELECT FROM public.audit_actions))
-    THEN
-        RAISE EXCEPTION E'threadline: the audit log is not empty and stays\nExport it first; then revert with PGOPTIONS=''-c threadline.drop_log=yes''.';
-    END IF;
-END $$;
-
 DROP FUNCTION public.threadline_revert_within_v1(json, bigint[]);
 DROP FUNCTION public.threadline_revert_judged_v1(json);
 DROP FUNCTION public.threadline_run_v1(text[]);

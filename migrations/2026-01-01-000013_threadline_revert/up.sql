@@ -476,7 +476,8 @@ BEGIN
         -- Where there were rows that the log doesn't know.
         'truncated', (SELECT coalesce(json_agg(DISTINCT format('%s.%s', t.table_schema, t.table_name)), '[]')
                       FROM public.audit_changes c JOIN public.audit_tables t ON t.id = c.table_id
-                      WHERE (c.transaction_id = tx OR c.id = single) AND c.op = 'truncate' AND coalesce(t.horizon > c.captured_at, true)
+                      WHERE (c.transaction_id = tx OR c.id = single) AND c.op = 'truncate' AND (coalesce(t.horizon > c.captured_at, true)
+                            OR EXISTS (SELECT FROM unnest(t.gaps) g WHERE g && tstzrange(t.horizon, c.captured_at, '[]')))
                         AND (shown IS NULL OR c.id = ANY (shown))),
         'tables', (
             SELECT coalesce(json_agg(json_build_object('id', t.id, 'schema', t.table_schema, 'name', t.table_name, 'key', t.key_columns,
@@ -565,6 +566,3 @@ AS $$
             SELECT coalesce(json_agg(f), '[]') FROM json_array_elements(revert -> 'foreign_keys') f
             WHERE (f ->> 'child')::integer IN (SELECT k.table_id FROM kept k) AND (f ->> 'parent')::integer IN (SELECT k.table_id FROM kept k)))
 $$;
-
--- Everything is there: its owner, its rights and its guards, as they are documented.
-SELECT public.threadline_protect_v1();

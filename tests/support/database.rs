@@ -1,5 +1,5 @@
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Once, OnceLock};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -43,25 +43,32 @@ pub fn cluster(builder: Builder) -> Arc<ScratchPostgres> {
         "GRANT threadline_bypass TO tl_operator",
         "GRANT threadline_recorder TO tl_app",
         "GRANT tl_app TO tl_operator, tl_reverter",
-        "CREATE DATABASE audited OWNER tl_owner",
     ] {
         superuser
             .batch_execute(sql)
             .expect("a new cluster has none of these");
     }
-    own_public(&postgres, "audited", "tl_owner");
-    let mut owner = connect(&postgres.url_as("tl_owner", "audited"));
+    install(&postgres, "audited", "tl_owner");
+    Arc::new(postgres)
+}
+
+/// Makes a template with an audit schema that belongs to a role; `public` and the database are `tl_owner`'s.
+fn install(postgres: &ScratchPostgres, template: &str, log_owner: &str) {
+    connect(&postgres.url("postgres"))
+        .batch_execute(&format!("CREATE DATABASE {template} OWNER tl_owner"))
+        .expect("a new cluster has none of these");
+    own_public(postgres, template, "tl_owner");
+    let mut installer = connect(&postgres.url_as(log_owner, template));
     if std::env::var_os(mutation::VARIABLE).is_some() {
         let broken = mutation::installed(base::up_sql(&Storage::default(), None));
-        owner
+        installer
             .batch_execute(&broken)
             .expect("a mutation is still SQL");
     } else {
-        owner
+        installer
             .run_pending_migrations(threadline::MIGRATIONS)
             .expect("the audit schema installs into an empty database");
     }
-    Arc::new(postgres)
 }
 
 /// A database of its own for one test, with the audit schema installed by `tl_owner`. Its roles: `tl_owner` owns the
@@ -71,6 +78,7 @@ pub fn cluster(builder: Builder) -> Arc<ScratchPostgres> {
 pub struct TestDb {
     postgres: Arc<ScratchPostgres>,
     name: String,
+    log_owner: &'static str,
 }
 
 impl TestDb {
@@ -88,6 +96,17 @@ impl TestDb {
     #[must_use]
     pub fn on(postgres: &Arc<ScratchPostgres>) -> Self {
         Self::from_template(postgres, "audited")
+    }
+
+    /// A copy of a template whose log belongs to the superuser, so that it has the DDL guard. Capture is the superuser's, too.
+    #[must_use]
+    pub fn guarded() -> Self {
+        static INSTALLED: Once = Once::new();
+        INSTALLED.call_once(|| install(postgres(), "guarded", "postgres"));
+        Self {
+            log_owner: "postgres",
+            ..Self::from_template(postgres(), "guarded")
+        }
     }
 
     /// A database without the audit schema.
@@ -115,6 +134,7 @@ impl TestDb {
         Self {
             postgres: Arc::clone(postgres),
             name,
+            log_owner: "tl_owner",
         }
     }
 
@@ -184,9 +204,11 @@ impl TestDb {
                          AND n.nspname NOT LIKE 'pg_%' AND c.relname NOT LIKE 'audit\\_%' AND c.relname NOT LIKE '\\_\\_diesel%' LOOP
                      EXECUTE format('GRANT USAGE ON SCHEMA %I TO tl_app, tl_auditor', t.nspname);
                      EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON %I.%I TO tl_app', t.nspname, t.relname);
-                   END LOOP; END $$;
-                 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO tl_app;
-                 REVOKE ALL ON SEQUENCE audit_changes_id_seq, audit_tables_id_seq FROM tl_app",
+                   END LOOP;
+                   FOR t IN SELECT c.oid::regclass AS name FROM pg_class c
+                       WHERE c.relkind = 'S' AND c.relnamespace = 'public'::regnamespace AND c.relname NOT LIKE 'audit\\_%' LOOP
+                     EXECUTE format('GRANT USAGE ON SEQUENCE %s TO tl_app', t.name);
+                   END LOOP; END $$",
             )
             .expect("the owner grants");
     }
@@ -204,9 +226,9 @@ impl TestDb {
         self.apply(&plan)
     }
 
-    /// Runs the up migration of a plan as the owner.
+    /// Runs the up migration of a plan as the owner of the log.
     pub fn apply(&self, plan: &CapturePlan) -> QueryResult<()> {
-        self.owner()
+        connect(&self.url(self.log_owner))
             .batch_execute(&mutation::installed(plan.up_sql(&Storage::default())))
     }
 

@@ -158,7 +158,7 @@ fn capture_that_is_gone(db: &TestDb) {
     }
     execute(&mut db.owner(), "ALTER TABLE posts ENABLE TRIGGER USER");
     db.capture("posts", Post::DEFINITION);
-    assert_unknown(db, clock(&mut db.app()), "is not known as a whole");
+    assert_unknown(db, clock(&mut db.app()), "was not captured during");
     execute(
         &mut db.app(),
         "UPDATE posts SET title = 'seen' WHERE id = 1",

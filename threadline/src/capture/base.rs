@@ -7,7 +7,7 @@ use super::{Identifier, Literal, Storage};
 pub const REVISION: u32 = 1;
 
 /// The migrations of the audit schema, in order: up and down.
-const PARTS: [(&str, &str); 13] = [
+const PARTS: [(&str, &str); 14] = [
     (
         include_str!("../../migrations/2026-01-01-000001_threadline_tables/up.sql"),
         include_str!("../../migrations/2026-01-01-000001_threadline_tables/down.sql"),
@@ -59,6 +59,10 @@ const PARTS: [(&str, &str); 13] = [
     (
         include_str!("../../migrations/2026-01-01-000013_threadline_revert/up.sql"),
         include_str!("../../migrations/2026-01-01-000013_threadline_revert/down.sql"),
+    ),
+    (
+        include_str!("../../migrations/2026-01-01-000014_threadline_ddl/up.sql"),
+        include_str!("../../migrations/2026-01-01-000014_threadline_ddl/down.sql"),
     ),
 ];
 

@@ -17,6 +17,14 @@ BEGIN
     END IF;
 END $$;
 
+DROP EVENT TRIGGER IF EXISTS threadline_ddl_end;
+DROP EVENT TRIGGER IF EXISTS threadline_ddl_drop;
+DROP FUNCTION public.threadline_arm_ddl_guard_v1(oid);
+DROP FUNCTION public.threadline_ddl_drop();
+DROP FUNCTION public.threadline_ddl_end();
+DROP FUNCTION public.threadline_guard_ddl_v1(text, oid[]);
+DROP FUNCTION public.threadline_touched_v1(oid[]);
+
 DROP FUNCTION public.threadline_revert_within_v1(json, bigint[]);
 DROP FUNCTION public.threadline_revert_judged_v1(json);
 DROP FUNCTION public.threadline_run_v1(text[]);
@@ -114,9 +122,12 @@ DROP FUNCTION public.threadline_guard_v1();
 
 DROP FUNCTION public.threadline_detach(regclass);
 DROP FUNCTION public.threadline_note(regclass);
+DROP FUNCTION public.threadline_note_v1(regclass, integer, timestamptz);
 DROP FUNCTION public.threadline_write_entry_v1(public.audit_tables);
+DROP FUNCTION public.threadline_release(regclass);
 DROP FUNCTION public.threadline_release_v1(regclass, text, text);
 DROP FUNCTION public.threadline_capture_v1(regclass, text, text[], jsonb, text[], jsonb, text, text, text);
+DROP FUNCTION public.threadline_changing_v1(integer);
 DROP FUNCTION public.threadline_check_readable_v1(regclass, oid);
 DROP FUNCTION public.threadline_attached_v1(regclass);
 DROP FUNCTION public.threadline_triggers_v1(regclass, jsonb);
@@ -130,7 +141,7 @@ DROP FUNCTION public.threadline_entry_of_v1(integer);
 DROP FUNCTION public.threadline_known_v1(jsonb, jsonb, jsonb, jsonb, timestamptz, timestamptz);
 DROP FUNCTION public.threadline_is_altered_v1(jsonb);
 DROP FUNCTION public.threadline_noted_v1(public.audit_tables, regclass, timestamptz);
-DROP FUNCTION public.threadline_entry_v1(regclass, integer);
+DROP FUNCTION public.threadline_entry_v1(regclass, integer, timestamptz);
 DROP FUNCTION public.threadline_replicated_v1();
 DROP FUNCTION public.threadline_drift_v1(jsonb, jsonb, text[]);
 DROP FUNCTION public.threadline_identity_v1(regclass);

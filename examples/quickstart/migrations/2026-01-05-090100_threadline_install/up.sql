@@ -1297,15 +1297,22 @@ BEGIN
 END $$;
 
 -- Values that rows from before a column have, as PostgreSQL remembers them until it rewrites the table: arrays of one, of any
--- type and with its delimiter.
+-- type and with its delimiter. Of a partitioned table, its partitions remember them; a value that these don't agree on is omitted.
 CREATE OR REPLACE FUNCTION public.threadline_added_columns_v1(relation regclass, hidden text[]) RETURNS jsonb
 LANGUAGE sql STABLE
 AS $$
-    SELECT coalesce(jsonb_object_agg(a.attname, CASE
-        WHEN a.atttypid = ANY ('{json,jsonb}'::regtype[]) THEN array_to_string(a.attmissingval, '')::jsonb
-        ELSE to_jsonb(array_to_string(a.attmissingval, '')) END), '{}')
-    FROM pg_catalog.pg_attribute a
-    WHERE a.attrelid = relation AND a.atthasmissing AND NOT a.attisdropped AND a.attname <> ALL (hidden)
+    WITH RECURSIVE tree(oid) AS (
+        SELECT relation::oid
+        UNION
+        SELECT i.inhrelid FROM tree JOIN pg_catalog.pg_inherits i ON i.inhparent = tree.oid JOIN pg_catalog.pg_class p ON p.oid = tree.oid AND p.relkind = 'p')
+    SELECT coalesce(jsonb_object_agg(f.name, CASE cardinality(f.filled) WHEN 1 THEN f.filled[1] ELSE '{"$threadline": "omitted"}' END), '{}')
+    FROM (
+        SELECT a.attname AS name, array_agg(DISTINCT CASE
+            WHEN a.atttypid = ANY ('{json,jsonb}'::regtype[]) THEN array_to_string(a.attmissingval, '')::jsonb
+            ELSE to_jsonb(array_to_string(a.attmissingval, '')) END) AS filled
+        FROM tree JOIN pg_catalog.pg_attribute a ON a.attrelid = tree.oid
+        WHERE a.atthasmissing AND NOT a.attisdropped AND a.attname <> ALL (hidden)
+        GROUP BY 1) f
 $$;
 
 -- Whether a type is stored as its text, because JSON would lose some of it: it has a cast to json that makes something else
@@ -1353,7 +1360,8 @@ LANGUAGE sql STABLE
 AS $$
     SELECT count(*) FILTER (WHERE t.tgname = '!threadline') * 3 + count(*) FILTER (WHERE t.tgname IN ('!threadline_insert', '!threadline_update', '!threadline_delete')) >= 3
         AND count(*) FILTER (WHERE t.tgname IN ('!threadline_truncate', '~threadline_truncate')) > 0
-    FROM pg_catalog.pg_trigger t WHERE t.tgrelid = relation AND t.tgenabled IN ('O', 'A')
+    FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+    WHERE t.tgrelid = relation AND t.tgenabled IN ('O', 'A') AND p.proname ~ '^threadline_capture_' AND p.pronamespace = 'public'::regnamespace
 $$;
 
 -- Statement triggers see the rows of one table, and only through that table.
@@ -1384,6 +1392,7 @@ END $$;
 --   tree          the oids of the table and its partitions -> the file, the persistence, and whether it may have come with
 --                 rows: a partition that is attached has every column written again, one that is created as such has not
 --   triggers      what records its rows -> by which transaction it was written
+--   guard         the DDL guard that is there; absent if it is not, or disabled
 --   width         the highest number that a column ever had
 --   columns       name -> number, type, its modifier, by which transaction it was written, whether rows from before it have a
 --                 value, its default
@@ -1425,8 +1434,11 @@ BEGIN
             FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid),
         'triggers', (
             SELECT coalesce(jsonb_object_agg(concat(t.tgrelid, t.tgname), t.xmin::text::bigint), '{}')
-            FROM tree JOIN pg_catalog.pg_trigger t ON t.tgrelid = tree.oid
-            WHERE t.tgname ~ '^[!~]threadline' AND t.tgenabled IN ('O', 'A')),
+            FROM tree JOIN pg_catalog.pg_trigger t ON t.tgrelid = tree.oid JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+            WHERE t.tgname ~ '^[!~]threadline' AND t.tgenabled IN ('O', 'A') AND p.proname ~ '^threadline_capture_' AND p.pronamespace = 'public'::regnamespace),
+        'guard', (
+            SELECT jsonb_agg(concat_ws(' ', e.oid, e.xmin) ORDER BY e.oid) FROM pg_catalog.pg_event_trigger e
+            WHERE e.evtname ~ '^threadline_ddl' AND e.evtenabled = 'A' HAVING count(*) = 2),
         'width', (SELECT max(a.attnum) FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation),
         'columns', (
             SELECT coalesce(jsonb_object_agg(a.attname, jsonb_build_array(a.attnum, a.atttypid::bigint, a.atttypmod, a.xmin::text::bigint, a.atthasmissing, d.oid::bigint)), '{}')
@@ -1501,15 +1513,18 @@ BEGIN
 END $$;
 
 -- The registry's entry of a table, and what DDL did since it was noted: as intervals that are open at their end and begin when it
--- was noted, since nobody knows when it was, nor how often. On a logical subscriber the triggers are the publisher's.
-CREATE OR REPLACE FUNCTION public.threadline_entry_v1(relation regclass, target integer) RETURNS public.audit_tables
+-- was noted, since nobody knows when it was, nor how often, unless the caller does: at `happened_at`. On a logical subscriber the
+-- triggers are the publisher's.
+CREATE OR REPLACE FUNCTION public.threadline_entry_v1(relation regclass, target integer, happened_at timestamptz DEFAULT NULL) RETURNS public.audit_tables
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     entry public.audit_tables;
+    since pg_catalog.text;
     drift pg_catalog.record;
 BEGIN
     SELECT t.* INTO entry FROM public.audit_tables t WHERE t.id = target;
+    since := coalesce(to_jsonb(happened_at) #>> '{}', entry.identity ->> 'at');
     IF public.threadline_replicated_v1() THEN
         RETURN entry;
     END IF;
@@ -1520,11 +1535,11 @@ BEGIN
         FROM (SELECT unnest(drift.columns || drift.misnamed) UNION SELECT jsonb_object_keys(drift.renamed)) c(name)
         CROSS JOIN LATERAL (
             SELECT coalesce(entry.identity -> 'column_gaps' -> c.name, '[]') || coalesce(entry.identity -> 'column_gaps' -> (drift.renamed ->> c.name), '[]')
-                || CASE WHEN c.name = ANY (drift.columns) THEN jsonb_build_array(format('[%s,)', entry.identity ->> 'at')) ELSE '[]' END
+                || CASE WHEN c.name = ANY (drift.columns) THEN jsonb_build_array(format('[%s,)', since)) ELSE '[]' END
                 || CASE WHEN c.name = ANY (drift.misnamed) THEN '["(,)"]'::jsonb ELSE '[]' END AS gaps) g));
     IF drift.added <> '{}' OR drift.renamed <> '{}' THEN
         entry.identity := entry.identity || jsonb_build_object('unsure', coalesce(entry.identity -> 'unsure', '[]') || jsonb_build_object(
-            'interval', format('[%s,)', entry.identity ->> 'at'), 'added', drift.added, 'renamed', drift.renamed,
+            'interval', format('[%s,)', since), 'added', drift.added, 'renamed', drift.renamed,
             'names', ARRAY(SELECT jsonb_object_keys(entry.identity -> 'columns') UNION SELECT jsonb_object_keys(drift.present -> 'columns'))));
     END IF;
     entry.former_columns := entry.former_columns - ARRAY(SELECT value FROM jsonb_each_text(drift.renamed)) || (
@@ -1535,7 +1550,7 @@ BEGIN
         FROM jsonb_each_text(drift.renamed) r) || (
         SELECT coalesce(jsonb_object_agg(u, '{"$threadline": "omitted"}'::jsonb), '{}') FROM unnest(drift.unfilled) u);
     IF entry.installed_at IS NOT NULL AND (drift.rows OR NOT public.threadline_is_captured_v1(relation)) THEN
-        entry.gaps := entry.gaps || tstzrange(coalesce((entry.identity ->> 'at')::timestamptz, entry.installed_at), NULL, '()');
+        entry.gaps := entry.gaps || tstzrange(coalesce(since::timestamptz, entry.installed_at), NULL, '()');
     END IF;
     RETURN entry;
 END $$;
@@ -1548,9 +1563,6 @@ AS $$
 DECLARE
     present CONSTANT pg_catalog.jsonb := public.threadline_identity_v1(relation);
 BEGIN
-    IF EXISTS (SELECT FROM unnest(entry.gaps) g WHERE upper_inf(g)) THEN
-        entry.horizon := NULL;
-    END IF;
     entry.gaps := ARRAY(SELECT g * tstzrange(NULL, noted_at) FROM unnest(entry.gaps) WITH ORDINALITY u(g, i) ORDER BY u.i);
     entry.identity := present || jsonb_build_object(
         'at', noted_at,
@@ -1803,6 +1815,11 @@ BEGIN
     END IF;
 END $$;
 
+-- Tells the DDL guard that what follows in this transaction is capture's own, until the entry is written again.
+CREATE OR REPLACE FUNCTION public.threadline_changing_v1(target integer) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$ UPDATE public.audit_tables t SET identity = t.identity || '{"changing": true}' WHERE t.id = target $$;
+
 -- Captures a table, or brings a captured one to a new policy. Called by generated migrations, as the table's owner.
 -- Either all of it happens or none.
 CREATE OR REPLACE FUNCTION public.threadline_capture_v1(
@@ -1896,6 +1913,7 @@ BEGIN
         VALUES (catalog.schema, catalog.name, keys, fingerprint, 1) RETURNING * INTO registered;
     END IF;
     entry := public.threadline_entry_v1(relation, registered.id);
+    PERFORM public.threadline_changing_v1(registered.id);
     function_name := 'threadline_capture_' || registered.id;
     bound := rules || public.threadline_bound_rules_v1(relation, keys, rules)
         || jsonb_build_object('table_id', registered.id, 'table_schema', catalog.schema, 'table_name', catalog.name);
@@ -1950,6 +1968,9 @@ $function$, function_name,
     LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION public.%I() FROM %s CASCADE', function_name, wanted.name);
     END LOOP;
+    FOR wanted IN SELECT unnest(public.threadline_meant_for_v1(format('public.%I()', function_name)::regprocedure)) AS name LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION public.%I() TO %I', function_name, wanted.name);
+    END LOOP;
     PERFORM public.threadline_check_readable_v1(relation, log_owner);
     IF rules ->> 'truncate' = 'rows' THEN
         -- The rows of a partition that is truncated are read from the partition itself.
@@ -1971,7 +1992,12 @@ $function$, function_name,
         key_columns = keys,
         gaps = entry.gaps,
         installed_at = coalesce(t.installed_at, captured_at),
-        horizon = CASE WHEN entry.horizon IS NOT NULL OR populated OR NOT changes_triggers THEN entry.horizon ELSE captured_at END,
+        horizon = CASE
+            WHEN NOT populated AND changes_triggers AND (entry.horizon IS NULL OR EXISTS (SELECT FROM unnest(entry.gaps) g WHERE upper(g) > entry.horizon)) THEN captured_at
+            -- What was recorded under another key says nothing about rows that are asked for by this one.
+            WHEN cardinality(t.key_columns) = cardinality(keys) AND NOT EXISTS (
+                SELECT FROM unnest(t.key_columns) k WHERE k <> ALL (keys) AND NOT EXISTS (
+                    SELECT FROM unnest(keys) n WHERE (entry.former_columns || threadline_capture_v1.former_columns) -> n ? k)) THEN entry.horizon END,
         fingerprint = threadline_capture_v1.fingerprint,
         function_version = 1,
         rules = bound,
@@ -2020,21 +2046,26 @@ BEGIN
     SELECT t.* INTO registered FROM public.audit_tables t
     JOIN pg_class c ON c.oid = relation JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE t.table_schema = n.nspname AND t.table_name = c.relname;
-    FOR attached IN SELECT * FROM public.threadline_attached_v1(relation) LOOP
-        EXECUTE format('DROP TRIGGER %I ON %s', attached.name, attached.held_by::regclass);
-    END LOOP;
-    IF registered.id IS NULL THEN
-        RETURN;
-    END IF;
-    EXECUTE format('DROP FUNCTION IF EXISTS public.%I()', 'threadline_capture_' || registered.id);
+    -- First, so that the DDL guard lets the triggers go.
     UPDATE public.audit_tables t SET
         installed_at = NULL, horizon = NULL,
         gaps = CASE WHEN t.installed_at IS NULL THEN t.gaps ELSE t.gaps || tstzrange(clock_timestamp(), NULL) END
     WHERE t.id = registered.id;
+    FOR attached IN SELECT * FROM public.threadline_attached_v1(relation) LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', attached.name, attached.held_by::regclass);
+    END LOOP;
+    EXECUTE format('DROP FUNCTION IF EXISTS public.%I()', 'threadline_capture_' || registered.id);
 EXCEPTION WHEN lock_not_available THEN
     RAISE EXCEPTION E'threadline: table % stayed in use for %\nRun the migration again when the transactions that use it have ended.', target, lock_timeout
         USING ERRCODE = 'lock_not_available';
 END $$;
+
+-- Ends the capture of a table by hand, as reverting its migration does. Its history stays. To drop a table, call this first.
+--
+--   SELECT threadline_release('users');
+CREATE OR REPLACE FUNCTION public.threadline_release(relation regclass) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$ SELECT public.threadline_release_v1(relation, relation::text, '2s') $$;
 
 -- Writes what threadline_noted_v1 made of an entry.
 CREATE OR REPLACE FUNCTION public.threadline_write_entry_v1(entry public.audit_tables) RETURNS void
@@ -2045,6 +2076,26 @@ AS $$
     WHERE t.id = entry.id
 $$;
 
+-- Notes what DDL did to an audited table since the last time, at `happened_at` if that is known. It returns what is unknown
+-- because of that: "rows", or the names of columns.
+CREATE OR REPLACE FUNCTION public.threadline_note_v1(relation regclass, target integer, happened_at timestamptz) RETURNS text[]
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
+SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
+AS $$
+DECLARE
+    entry public.audit_tables := public.threadline_entry_v1(relation, target, happened_at);
+    unknown CONSTANT pg_catalog.text[] := ARRAY(SELECT 'rows' WHERE EXISTS (SELECT FROM unnest(entry.gaps) g WHERE upper_inf(g)))
+        || ARRAY(
+            SELECT c.key FROM jsonb_each(entry.identity -> 'column_gaps') c
+            WHERE EXISTS (SELECT FROM jsonb_array_elements_text(c.value) r WHERE upper_inf(r::tstzrange)) ORDER BY c.key);
+BEGIN
+    entry.added_columns := entry.added_columns || public.threadline_added_columns_v1(relation, public.threadline_list_v1(entry.rules, 'redacted'));
+    -- What happened in no time is still between the changes before it and those after it.
+    PERFORM public.threadline_write_entry_v1(public.threadline_noted_v1(entry, relation, coalesce(happened_at + interval '1 microsecond', clock_timestamp())));
+    RETURN unknown;
+END $$;
+
 -- Looks at an audited table again, and notes what DDL did to it since the last time. What isn't known ends here. It returns what that is:
 -- "rows", or the names of columns. Between two looks only that time is unknown, so that a migration may well call it before
 -- its DDL and after it:
@@ -2053,29 +2104,19 @@ $$;
 --   ALTER TABLE users ALTER balance TYPE bigint;
 --   SELECT threadline_note('users');
 CREATE OR REPLACE FUNCTION public.threadline_note(relation regclass) RETURNS text[]
-LANGUAGE plpgsql
-SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO' SET intervalstyle = 'iso_8601'
-SET extra_float_digits = 1 SET bytea_output = 'hex' SET lc_monetary = 'C'
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     root CONSTANT pg_catalog.regclass := coalesce(pg_partition_root(relation), relation);
-    entry public.audit_tables;
-    unknown pg_catalog.text[];
+    target CONSTANT integer := public.threadline_table(root);
 BEGIN
     -- So that no other DDL comes in between.
     EXECUTE format('LOCK TABLE %s IN SHARE UPDATE EXCLUSIVE MODE', root);
-    entry := public.threadline_entry_v1(root, public.threadline_table(root));
-    IF entry.installed_at IS NULL THEN
+    IF EXISTS (SELECT FROM public.audit_tables t WHERE t.id = target AND t.installed_at IS NULL) THEN
         RAISE EXCEPTION 'threadline: table % is not captured', root
             USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Run `threadline generate` with its model in the list, and the new migration.';
     END IF;
-    entry.added_columns := entry.added_columns || public.threadline_added_columns_v1(root, public.threadline_list_v1(entry.rules, 'redacted'));
-    unknown := ARRAY(SELECT 'rows' WHERE EXISTS (SELECT FROM unnest(entry.gaps) g WHERE upper_inf(g)))
-        || ARRAY(
-            SELECT c.key FROM jsonb_each(entry.identity -> 'column_gaps') c
-            WHERE EXISTS (SELECT FROM jsonb_array_elements_text(c.value) r WHERE upper_inf(r::tstzrange)) ORDER BY c.key);
-    PERFORM public.threadline_write_entry_v1(public.threadline_noted_v1(entry, root, clock_timestamp()));
-    RETURN unknown;
+    RETURN public.threadline_note_v1(root, target, NULL);
 END $$;
 
 -- Takes a partition out of an audited table: its rows are recorded as deleted, since the table no longer has them, and it
@@ -2103,6 +2144,7 @@ BEGIN
     END IF;
     EXECUTE format('LOCK TABLE %s, %s IN ACCESS EXCLUSIVE MODE', parent, partition);
     audited := public.threadline_entry_v1(root, audited.id);
+    PERFORM public.threadline_changing_v1(audited.id);
     FOR leaf IN SELECT l.relid FROM pg_partition_tree(partition) l WHERE l.isleaf LOOP
         PERFORM public.threadline_record_gone_v1(audited.rules, leaf);
     END LOOP;
@@ -2117,7 +2159,10 @@ REVOKE ALL ON FUNCTION
     public.threadline_bound_body_v1(regclass, jsonb, text[], text[], text[], text),
     public.threadline_capture_v1(regclass, text, text[], jsonb, text[], jsonb, text, text, text),
     public.threadline_release_v1(regclass, text, text),
+    public.threadline_changing_v1(integer),
+    public.threadline_release(regclass),
     public.threadline_write_entry_v1(public.audit_tables),
+    public.threadline_note_v1(regclass, integer, timestamptz),
     public.threadline_note(regclass),
     public.threadline_detach(regclass),
     public.threadline_check_readable_v1(regclass, oid)
@@ -2306,6 +2351,9 @@ AS $$
     SELECT array_remove(ARRAY[
         CASE WHEN NOT p.prosecdef AND p.prorettype <> 'trigger'::regtype AND (p.provolatile <> 'v'
             OR p.proname = ANY ('{threadline_live,threadline_revert,threadline_run_v1,threadline_undone_v1}')) THEN 'threadline_reader' END,
+        -- Who creates or attaches a partition gives it the triggers of the table.
+        (SELECT pg_get_userbyid(c.relowner)::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+         WHERE t.tgfoid = p.oid AND t.tgparentid = 0 AND c.relkind = 'p' AND c.relowner <> p.proowner LIMIT 1),
         CASE WHEN p.proname = ANY ('{threadline_record_action_v1,threadline_transaction_v1,threadline_transaction_id_v1}') THEN 'threadline_recorder' END], NULL)
     FROM pg_proc p WHERE p.oid = routine
 $$;
@@ -2341,6 +2389,10 @@ BEGIN
         RAISE EXCEPTION E'threadline: role % is to own the log and may not create objects in schema %\nLet the owner of the schema run: GRANT USAGE, CREATE ON SCHEMA % TO %;',
             log_owner, place.name, place.name, quote_ident(log_owner) USING ERRCODE = 'insufficient_privilege';
     END IF;
+    -- Before its functions are somebody else's.
+    IF NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.oid = owner) THEN
+        PERFORM public.threadline_arm_ddl_guard_v1(owner);
+    END IF;
     FOR object IN
         SELECT 'TABLE' AS kind, t.relation::text AS name FROM public.threadline_log_tables_v1() t JOIN pg_class c ON c.oid = t.relation
         WHERE c.relowner <> owner
@@ -2353,6 +2405,7 @@ BEGIN
     PERFORM public.threadline_guard_tables_v1();
     PERFORM public.threadline_rights_v1();
     PERFORM public.threadline_check_place_v1(ARRAY[owner]);
+    PERFORM public.threadline_arm_ddl_guard_v1(owner);
 END $$;
 
 -- The same for the log as it is; while it is being installed, for the role that `threadline install --owner` names. Run it
@@ -2628,7 +2681,9 @@ BEGIN
         outcome := CASE
             WHEN next_op = 'insert' AND moment >= audited.installed_at
                 AND NOT EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(moment, next_at)) THEN 'not_yet_created'
-            WHEN next_op IS NULL AND moment >= audited.horizon THEN 'not_yet_created'
+            -- All rows were known then; one that was there nevertheless has come in a gap since.
+            WHEN moment >= audited.horizon AND NOT EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(audited.horizon, moment, '[]'))
+                AND (next_op IS NULL OR EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(moment, next_at))) THEN 'not_yet_created'
             ELSE 'unknown' END;
     END IF;
     RETURN NEXT;
@@ -2878,21 +2933,28 @@ LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     row_type CONSTANT pg_catalog.text := format('NULL::%I.%I', audited.table_schema, audited.table_name);
-    recipe CONSTANT pg_catalog.jsonb := public.threadline_recipe(relation, fill);
-    altered CONSTANT pg_catalog.text := public.threadline_altered_sql_v1(audited.identity, moment);
+    given CONSTANT pg_catalog.jsonb := public.threadline_recipe(relation, fill);
     -- What nobody asks for need not be told from NULL.
+    recipe CONSTANT pg_catalog.jsonb := given || jsonb_build_object('added', coalesce(given -> 'added', '{}') - ARRAY(
+        SELECT a.key FROM jsonb_each(given -> 'added') a WHERE a.value = '{"$threadline": "omitted"}' AND a.key <> ALL (asked)));
     unasked CONSTANT pg_catalog.text[] := ARRAY(
         SELECT a.name FROM (
             SELECT jsonb_object_keys(audited.identity -> 'column_gaps')
             UNION SELECT n FROM jsonb_array_elements(audited.identity -> 'unsure') u, jsonb_array_elements_text(u -> 'added') n
             UNION SELECT n FROM jsonb_array_elements(audited.identity -> 'unsure') u, jsonb_object_keys(u -> 'renamed') n) a(name)
         WHERE a.name <> ALL (asked));
+    -- Of those, what is left out of every line; a former name of a column is not, since that is where its values are.
+    dispensable CONSTANT pg_catalog.text[] := ARRAY(
+        SELECT u FROM unnest(unasked) u WHERE NOT EXISTS (SELECT FROM jsonb_each(audited.former_columns) f WHERE f.value ? u));
+    identity CONSTANT pg_catalog.jsonb := audited.identity || jsonb_build_object('column_gaps', (audited.identity -> 'column_gaps') - dispensable);
+    altered CONSTANT pg_catalog.text := public.threadline_altered_sql_v1(identity, moment);
     lines CONSTANT pg_catalog.text := format('SELECT c.id, %s AS data FROM (%s) n JOIN public.audit_changes c ON c.id = n.id WHERE c.op IN (''insert'', ''update'', ''baseline'') OFFSET 0',
         format(CASE WHEN altered IS NULL THEN '%s'
-                ELSE 'CASE WHEN %5$s THEN public.threadline_known_v1(%2$L, %3$L, c.data_after, %1$s, c.captured_at, %4$L) - %6$L::text[] ELSE %1$s END' END,
+                ELSE 'CASE WHEN %5$s THEN public.threadline_known_v1(%2$L, %3$L, c.data_after, %1$s, c.captured_at, %4$L) - %6$L::text[] ELSE %1$s END' END
+                || CASE WHEN dispensable = '{}' THEN '' ELSE ' - %7$L::text[]' END,
             CASE WHEN audited.on_change = '{}' THEN 'c.data_after'
                 ELSE format('CASE WHEN c.op <> ''update'' OR c.data_after ?& %L::text[] THEN c.data_after ELSE public.threadline_whole(c) END', audited.on_change) END,
-            audited.identity, audited.former_columns, moment, altered, unasked),
+            identity, audited.former_columns, moment, altered, unasked, dispensable),
         ids);
     lacking CONSTANT pg_catalog.text := (
         SELECT string_agg(format(' OR c.image ->> %L IS NULL', r), '')
@@ -3393,7 +3455,8 @@ END $$;
 CREATE OR REPLACE FUNCTION public.threadline_never_v1(relation regclass, moment timestamptz) RETURNS text
 LANGUAGE sql STABLE
 AS $$
-    SELECT CASE WHEN moment >= t.horizon AND NOT moment <@ ANY (t.gaps) THEN 'not_yet_created' ELSE 'unknown' END
+    SELECT CASE WHEN moment >= t.horizon AND NOT EXISTS (SELECT FROM unnest(t.gaps) g WHERE g && tstzrange(t.horizon, moment, '[]'))
+        THEN 'not_yet_created' ELSE 'unknown' END
     FROM public.threadline_entry(relation) t
 $$;
 
@@ -3875,7 +3938,8 @@ BEGIN
         -- Where there were rows that the log doesn't know.
         'truncated', (SELECT coalesce(json_agg(DISTINCT format('%s.%s', t.table_schema, t.table_name)), '[]')
                       FROM public.audit_changes c JOIN public.audit_tables t ON t.id = c.table_id
-                      WHERE (c.transaction_id = tx OR c.id = single) AND c.op = 'truncate' AND coalesce(t.horizon > c.captured_at, true)
+                      WHERE (c.transaction_id = tx OR c.id = single) AND c.op = 'truncate' AND (coalesce(t.horizon > c.captured_at, true)
+                            OR EXISTS (SELECT FROM unnest(t.gaps) g WHERE g && tstzrange(t.horizon, c.captured_at, '[]')))
                         AND (shown IS NULL OR c.id = ANY (shown))),
         'tables', (
             SELECT coalesce(json_agg(json_build_object('id', t.id, 'schema', t.table_schema, 'name', t.table_name, 'key', t.key_columns,
@@ -3965,5 +4029,139 @@ AS $$
             WHERE (f ->> 'child')::integer IN (SELECT k.table_id FROM kept k) AND (f ->> 'parent')::integer IN (SELECT k.table_id FROM kept k)))
 $$;
 
+-- The DDL guard: event triggers that note what DDL does to audited tables as it happens, so that it is known when. Without them
+-- capture and reads find it later, and what lies between is unknown.
+
+-- The captured tables that relations are, or are a part of: partitions, and tables that inherit. All of them if NULL. Of a restored
+-- copy, whose numbers are others, and of what capture itself is changing, the guard knows nothing.
+CREATE OR REPLACE FUNCTION public.threadline_touched_v1(relations oid[]) RETURNS SETOF public.audit_tables
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    above CONSTANT pg_catalog.oid[] := ARRAY(
+        WITH RECURSIVE above(oid) AS (
+            SELECT unnest(relations)
+            UNION
+            SELECT i.inhparent FROM above JOIN pg_catalog.pg_inherits i ON i.inhrelid = above.oid)
+        SELECT a.oid FROM above a);
+BEGIN
+    RETURN QUERY SELECT t.* FROM public.audit_tables t
+    WHERE t.installed_at IS NOT NULL AND NOT t.identity ? 'changing'
+        AND (relations IS NULL OR t.identity -> 'tree' ?| above::text[])
+        AND t.identity -> 'log' = to_jsonb('public.audit_changes'::regclass::oid::bigint)
+        AND t.identity ->> 'cluster' = (SELECT s.system_identifier::text FROM pg_control_system() s)
+    ORDER BY t.id;
+END $$;
+
+-- Notes what a command did to audited tables, and records it as an action. Refuses what would end their capture without a word.
+CREATE OR REPLACE FUNCTION public.threadline_guard_ddl_v1(tag text, relations oid[]) RETURNS void
+LANGUAGE plpgsql
+AS $$
+DECLARE
+    mode CONSTANT pg_catalog.text := coalesce(nullif(current_setting('threadline.ddl', true), ''), 'gap');
+    entry public.audit_tables;
+    relation pg_catalog.regclass;
+    name pg_catalog.text;
+    present pg_catalog.jsonb;
+    unknown pg_catalog.text[];
+BEGIN
+    FOR entry IN SELECT t.* FROM public.threadline_touched_v1(relations) t LOOP
+        IF mode NOT IN ('gap', 'refuse') THEN
+            RAISE EXCEPTION E'threadline: threadline.ddl is gap or refuse, not %\nRESET threadline.ddl, or set it to one of them.', mode USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+        name := format('%I.%I', entry.table_schema, entry.table_name);
+        relation := (SELECT c.oid FROM pg_catalog.pg_class c WHERE c.oid = (entry.identity ->> 'relation')::oid);
+        present := public.threadline_identity_v1(relation);
+        IF relation IS NULL OR NOT public.threadline_is_captured_v1(relation) OR EXISTS (
+            SELECT FROM jsonb_object_keys(entry.identity -> 'triggers') t WHERE present -> 'tree' ? substring(t, '^[0-9]+') AND NOT present -> 'triggers' ? t)
+        THEN
+            RAISE EXCEPTION E'threadline: % would end the capture of table %, and its history would not say so\nFirst run: SELECT public.threadline_release(%);', tag, name, quote_literal(name)
+                USING ERRCODE = 'object_not_in_prerequisite_state';
+        END IF;
+        -- Whatever was done since the table was looked at last came by here, if it was this guard that it was looked at under.
+        unknown := public.threadline_note_v1(relation, entry.id, CASE WHEN entry.identity -> 'guard' = present -> 'guard' AND present -> 'guard' <> 'null' THEN clock_timestamp() END);
+        IF mode = 'refuse' AND unknown <> '{}' THEN
+            RAISE EXCEPTION E'threadline: after % it would be unknown what table % had before: %\nIf it may be: SET LOCAL threadline.ddl = ''gap'';', tag, name, array_to_string(unknown, ', ')
+                USING ERRCODE = 'object_not_in_prerequisite_state';
+        END IF;
+        BEGIN
+            PERFORM public.threadline_record_action_v1('threadline.ddl'::pg_catalog.text, NULL::pg_catalog.jsonb, 'ok'::pg_catalog.text, lower(tag COLLATE "C"),
+                'threadline'::pg_catalog.text, nullif(array_to_string(unknown, ', '), ''), entry.table_schema || '.' || entry.table_name,
+                NULL::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text, false);
+        EXCEPTION WHEN program_limit_exceeded THEN
+            NULL; -- a transaction has 10,000 actions, and may have more DDL
+        END;
+    END LOOP;
+END $$;
+
+-- After a command: what it made and altered. Of a schema, all tables; of a type, the tables that are made of it.
+CREATE OR REPLACE FUNCTION public.threadline_ddl_end() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM public.threadline_guard_ddl_v1(TG_TAG, ARRAY(
+        SELECT coalesce((SELECT i.indrelid FROM pg_index i WHERE i.indexrelid = d.objid), d.objid)
+        FROM pg_event_trigger_ddl_commands() d WHERE d.classid = 'pg_class'::regclass
+        UNION SELECT t.tgrelid FROM pg_event_trigger_ddl_commands() d JOIN pg_trigger t ON t.oid = d.objid WHERE d.classid = 'pg_trigger'::regclass
+        UNION SELECT c.oid FROM pg_event_trigger_ddl_commands() d JOIN pg_class c ON c.reloftype = d.objid WHERE d.classid = 'pg_type'::regclass
+        UNION SELECT c.oid FROM pg_event_trigger_ddl_commands() d JOIN pg_class c ON c.relnamespace = d.objid
+            WHERE d.classid = 'pg_namespace'::regclass AND d.command_tag = 'ALTER SCHEMA'));
+END $$;
+
+-- After things were dropped: the tables that they were, or were a part of. That of an index is no longer known. ALTER TABLE is
+-- told of by the other trigger.
+CREATE OR REPLACE FUNCTION public.threadline_ddl_drop() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF TG_TAG = 'ALTER TABLE' THEN
+        RETURN;
+    END IF;
+    PERFORM public.threadline_guard_ddl_v1(TG_TAG, CASE
+        WHEN NOT EXISTS (SELECT FROM pg_event_trigger_dropped_objects() d WHERE d.original AND d.object_type = 'index' AND NOT d.is_temporary) THEN ARRAY(
+            SELECT CASE WHEN d.classid = 'pg_class'::regclass THEN d.objid ELSE to_regclass(format('%I.%I', d.address_names[1], d.address_names[2]))::oid END
+            FROM pg_event_trigger_dropped_objects() d
+            WHERE d.classid IN ('pg_class'::regclass, 'pg_trigger'::regclass, 'pg_constraint'::regclass)) END);
+END $$;
+
+-- Installs the guard where it may be. Its functions run as the owner of the log, called by whoever alters a table: a superuser, maybe.
+-- So that owner has to be one, who could do what he wants anyway.
+CREATE OR REPLACE FUNCTION public.threadline_arm_ddl_guard_v1(log_owner oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    may_be CONSTANT boolean := (SELECT r.rolsuper FROM pg_roles r WHERE r.oid = log_owner);
+BEGIN
+    IF may_be = EXISTS (SELECT FROM pg_event_trigger e WHERE e.evtname = 'threadline_ddl_end') THEN
+        RETURN;
+    ELSIF may_be THEN
+        CREATE EVENT TRIGGER threadline_ddl_end ON ddl_command_end EXECUTE FUNCTION public.threadline_ddl_end();
+        CREATE EVENT TRIGGER threadline_ddl_drop ON sql_drop EXECUTE FUNCTION public.threadline_ddl_drop();
+        -- In replica mode, too.
+        ALTER EVENT TRIGGER threadline_ddl_end ENABLE ALWAYS;
+        ALTER EVENT TRIGGER threadline_ddl_drop ENABLE ALWAYS;
+    ELSE
+        DROP EVENT TRIGGER threadline_ddl_end;
+        DROP EVENT TRIGGER threadline_ddl_drop;
+    END IF;
+END $$;
+
+REVOKE ALL ON FUNCTION
+    public.threadline_touched_v1(oid[]),
+    public.threadline_guard_ddl_v1(text, oid[]),
+    public.threadline_ddl_end(),
+    public.threadline_ddl_drop(),
+    public.threadline_arm_ddl_guard_v1(oid)
+FROM PUBLIC;
+
 -- Everything is there: its owner, its rights and its guards, as they are documented.
 SELECT public.threadline_protect_v1();
+
+DO $$
+DECLARE
+    log_owner CONSTANT pg_catalog.regrole := (SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = 'public.audit_changes'::regclass);
+BEGIN
+    IF NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.oid = log_owner) THEN
+        RAISE NOTICE E'threadline: no DDL guard, since role % is no superuser\nWhat DDL does to an audited table is found when it is next captured. Call threadline_note() before and after such DDL.', log_owner;
+    END IF;
+END $$;

@@ -27,6 +27,8 @@ fn c30_definer_functions_have_a_path_of_pg_catalog_and_pg_temp_alone() {
         config,
         [
             json!({"name": "threadline_capture_n", "config": pins}),
+            json!({"name": "threadline_ddl_drop", "config": [path]}),
+            json!({"name": "threadline_ddl_end", "config": [path]}),
             json!({"name": "threadline_end_gap_vn", "config": [path]}),
             json!({"name": "threadline_record_action_vn", "config": [path, indexed]}),
             json!({"name": "threadline_require_changes_vn", "config": [path, indexed]}),

@@ -2,7 +2,7 @@
 
 use threadline::Level;
 use threadline::capture::{CapturePlan, Policy};
-use threadline_tests::{TestDb, execute, try_execute};
+use threadline_tests::{TestDb, try_execute};
 
 use super::truth::{Known, Truth};
 
@@ -18,36 +18,61 @@ pub enum Step {
 pub use Step::{Capture, Note, Sql, Together};
 
 /// Takes the steps at each of the levels, and asks about every moment that was noted: at the end, and again after a further write of each
-/// row. Returns what is known, which is the same for each level.
+/// row. Returns what is known, which is the same for each level. With the DDL guard, it is no less.
 pub fn asked(levels: &[Level], table: &str, steps: &[Step]) -> Vec<Known> {
-    let mut answers: Vec<Vec<Known>> = Vec::new();
-    for level in levels {
-        let db = TestDb::new();
-        let mut truth = Truth::of(&db, table);
-        for step in steps {
-            match step {
-                Sql(statements) => {
-                    for statement in statements.split("; ") {
-                        execute(&mut db.owner(), statement);
-                    }
-                }
-                Together(statements) => execute(&mut db.owner(), statements),
-                Capture(table) => capture(&db, table, *level).unwrap(),
-                Note => {
-                    truth.note();
-                }
-            }
-        }
-        answers.push(truth.check_all());
-        // What is written later changes no answer for the worse.
-        let touched = format!("UPDATE {table} SET name = name || '!'");
-        if try_execute(&mut db.owner(), &touched).is_ok() {
-            assert_eq!(truth.check_all(), answers[answers.len() - 1], "{level:?}");
+    let known = same(levels, |level| answers(&TestDb::new(), level, table, steps));
+    let known = known.expect("nothing refuses DDL");
+    if let Some(guarded) = same(levels, |level| {
+        answers(&TestDb::guarded(), level, table, steps)
+    }) {
+        for (guarded, known) in guarded.iter().zip(&known) {
+            assert!(guarded.is_no_less_than(known), "{guarded:?} {known:?}");
         }
     }
-    answers.dedup();
-    assert_eq!(answers.len(), 1, "{answers:?}");
-    answers.remove(0)
+    known
+}
+
+/// As [`asked`], of a database with the DDL guard. Nothing if that refuses a step: until then, what is known is true.
+pub fn asked_guarded(levels: &[Level], table: &str, steps: &[Step]) -> Option<Vec<Known>> {
+    same(levels, |level| {
+        answers(&TestDb::guarded(), level, table, steps)
+    })
+}
+
+fn same<T: std::fmt::Debug + PartialEq>(levels: &[Level], of: impl Fn(Level) -> T) -> T {
+    let mut all: Vec<T> = levels.iter().map(|level| of(*level)).collect();
+    all.dedup();
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
+}
+
+fn answers(db: &TestDb, level: Level, table: &str, steps: &[Step]) -> Option<Vec<Known>> {
+    let mut truth = Truth::of(db, table);
+    for step in steps {
+        let done = match step {
+            Sql(statements) => statements
+                .split("; ")
+                .try_for_each(|statement| try_execute(&mut db.owner(), statement)),
+            Together(statements) => try_execute(&mut db.owner(), statements),
+            Capture(table) => capture(db, table, level).map_err(|error| error.to_string()),
+            Note => {
+                truth.note();
+                Ok(())
+            }
+        };
+        if let Err(refusal) = done {
+            assert!(refusal.contains("would end the capture"), "{refusal}");
+            truth.check_all();
+            return None;
+        }
+    }
+    let known = truth.check_all();
+    // What is written later changes no answer for the worse.
+    let touched = format!("UPDATE {table} SET name = name || '!'");
+    if try_execute(&mut db.owner(), &touched).is_ok() {
+        assert_eq!(truth.check_all(), known, "{level:?}");
+    }
+    Some(known)
 }
 
 pub fn capture(db: &TestDb, table: &str, level: Level) -> diesel::QueryResult<()> {

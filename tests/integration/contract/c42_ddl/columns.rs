@@ -1,6 +1,7 @@
 //! What DDL does to columns and their values.
 
 use serde_json::json;
+use threadline::Level;
 use threadline_tests::{TestDb, execute, value};
 
 use super::case::*;
@@ -187,6 +188,37 @@ fn c42_a_column_that_was_added() {
     );
     assert_eq!(whole(&answers), [true; 4]);
     assert_eq!(omitted(&answers), [0; 4]);
+}
+
+/// The partitions remember what rows from before have; those that were rewritten since forgot it.
+#[test]
+fn c42_a_column_that_was_added_to_a_partitioned_table() {
+    let steps = |since: &'static str| {
+        vec![
+            Sql(
+                "CREATE TABLE events (id int PRIMARY KEY, name text) PARTITION BY RANGE (id); CREATE TABLE first PARTITION OF events FOR VALUES FROM (0) TO (10); CREATE TABLE second PARTITION OF events FOR VALUES FROM (10) TO (20)",
+            ),
+            Capture("events"),
+            Sql("INSERT INTO events VALUES (1, 'one'), (11, 'eleven')"),
+            Note,
+            Sql("ALTER TABLE events ADD price int NOT NULL DEFAULT 5"),
+            Sql(since),
+            Note,
+            Capture("events"),
+            Note,
+        ]
+    };
+    for (since, unknown) in [
+        ("SELECT", 0),
+        ("VACUUM FULL first", 0),
+        ("VACUUM FULL first; VACUUM FULL second", 2),
+    ] {
+        let known = asked(&[Level::Row], "events", &steps(since));
+        assert_eq!(omitted(&known), [unknown; 3], "{since}");
+    }
+    let forgotten = steps("VACUUM FULL first; VACUUM FULL second");
+    let known = asked_guarded(&[Level::Row], "events", &forgotten).unwrap();
+    assert_eq!(omitted(&known), [0; 3]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod case;
 mod columns;
+mod guard;
 mod property;
 mod recorder;
 mod rows;

@@ -233,6 +233,7 @@ fn c42_domains_that_allow_no_null() {
             problem("{\"secret\": \"-\"}"),
             json!("column c: domain code does not allow null values")
         );
+        execute(&mut db.owner(), "SELECT threadline_note('notes')");
         execute(&mut db.app(), "UPDATE notes SET n = 3");
         assert_eq!(problem("{\"secret\": \"-\"}"), json!("(1,3,other,-,x)"));
     }

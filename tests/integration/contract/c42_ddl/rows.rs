@@ -112,7 +112,7 @@ fn c42_triggers_that_were_disabled_for_a_while() {
         "pay",
         &pay(vec![
             Sql(
-                "ALTER TABLE pay DISABLE TRIGGER USER; UPDATE pay SET salary = 1 WHERE id = 1; DELETE FROM pay WHERE id = 2; ALTER TABLE pay ENABLE TRIGGER USER",
+                "ALTER TABLE pay DISABLE TRIGGER USER; UPDATE pay SET salary = 1 WHERE id = 1; DELETE FROM pay WHERE id = 2; INSERT INTO pay VALUES (3, 3, '', 'cy'); ALTER TABLE pay ENABLE TRIGGER USER",
             ),
             Note,
             Capture("pay"),
@@ -120,7 +120,24 @@ fn c42_triggers_that_were_disabled_for_a_while() {
             Note,
         ]),
     );
-    assert_eq!(rows(&answers), [(0, 2), (0, 2), (1, 1)]);
+    assert_eq!(rows(&answers), [(0, 3), (0, 3), (1, 2)]);
+}
+
+/// A row that nobody recorded may have been truncated before it was inserted again.
+#[test]
+fn c42_rows_that_were_truncated_before_they_were_known() {
+    let answers = asked(
+        BOTH,
+        "pay",
+        &[
+            PAY,
+            Capture("pay"),
+            Note,
+            Sql("TRUNCATE pay; INSERT INTO pay VALUES (0, 1, '', 'again')"),
+            Note,
+        ],
+    );
+    assert_eq!(rows(&answers), [(0, 1), (1, 0)]);
 }
 
 #[test]

@@ -51,6 +51,12 @@ pub struct Known {
     pub omitted: usize,
 }
 
+impl Known {
+    pub fn is_no_less_than(&self, other: &Self) -> bool {
+        self.whole >= other.whole && self.rows >= other.rows && self.values >= other.values
+    }
+}
+
 /// The truth about a table, noted moment by moment.
 pub struct Truth<'a> {
     db: &'a TestDb,
