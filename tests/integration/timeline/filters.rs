@@ -247,6 +247,47 @@ fn a_key_is_rendered_as_capture_does() {
 }
 
 #[test]
+fn a_table_is_named_with_its_schema() {
+    let db = busy();
+    let sql = "CREATE TABLE \"billing.items\" (id bigint PRIMARY KEY)";
+    db.audited("\"billing.items\"", sql);
+    execute(
+        &mut db.app(),
+        "INSERT INTO \"billing.items\" VALUES (1), (2)",
+    );
+    let mut conn = db.auditor();
+    let mut shown = |filter: &TimelineFilter| {
+        let changes = walk(&mut conn, filter, false, 9);
+        let places: std::collections::BTreeSet<_> = changes
+            .into_iter()
+            .map(|change| (change.table_schema, change.table_name))
+            .collect();
+        Vec::from_iter(places)
+    };
+    let of = |table: &str| TimelineFilter::new().table(table);
+    let billing = [("billing".to_owned(), "items".to_owned())];
+    for filter in [
+        of("billing.items"),
+        of("\"billing\".\"items\""),
+        of("billing.items").schema("billing"),
+        of("billing.items").key([("id", 0)]),
+        of("billing.items").actor(ActorRef::user("1").unwrap()),
+        TimelineFilter::from_texts(["table=billing.items"]).unwrap(),
+    ] {
+        assert_eq!(shown(&filter), billing, "{filter}");
+    }
+    let dotted = [("public".to_owned(), "billing.items".to_owned())];
+    for filter in [
+        of("\"billing.items\""),
+        of("public.\"billing.items\""),
+        // As an entry has them.
+        of("billing.items").schema("public"),
+    ] {
+        assert_eq!(shown(&filter), dotted, "{filter}");
+    }
+}
+
+#[test]
 fn a_table_is_found_under_its_former_name() {
     let db = items(2);
     execute(

@@ -139,6 +139,16 @@ fn a_table_that_is_not_audited() {
     for filter in [
         TimelineFilter::new().table("itmes"),
         TimelineFilter::new().table("items").schema("billing"),
+        TimelineFilter::new().table("billing.items"),
+        TimelineFilter::new().table("public.itmes"),
+        TimelineFilter::new().table("a.public.itmes"),
+        TimelineFilter::new().table("\"public.itmes\""),
+        TimelineFilter::new()
+            .table("billing.items")
+            .schema("public"),
+        TimelineFilter::new()
+            .table("billing.items")
+            .key([("id", 1)]),
         TimelineFilter::new().table("itmes").key([("id", 1)]),
         TimelineFilter::new()
             .table("itmes")

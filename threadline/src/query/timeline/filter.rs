@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::key::FilterKey;
+use super::table::FilterTable;
 use crate::query::op::Op;
 use crate::record::ActorRef;
 
@@ -33,7 +34,7 @@ use crate::record::ActorRef;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[must_use = "a filter shows nothing until a timeline is asked for"]
 pub struct TimelineFilter {
-    pub(super) table: Option<String>,
+    pub(super) table: Option<FilterTable>,
     pub(super) schema: Option<String>,
     pub(super) key: Option<FilterKey>,
     pub(super) actor: Option<ActorRef>,
@@ -54,8 +55,12 @@ impl TimelineFilter {
 
     /// Changes of the tables that have this name now, or had it formerly if none has it now. An error of the query names
     /// the table if it isn't audited.
+    ///
+    /// `invoices` is a table of any schema, unless [`schema`](Self::schema) says which, and `billing.invoices` that of one
+    /// schema. A part that has a dot itself is written in double quotes, `"my.table"`, in which `""` stands for one. Case
+    /// counts, quoted or not.
     pub fn table(mut self, name: impl Into<String>) -> Self {
-        self.table = Some(name.into());
+        self.table = Some(FilterTable::new(name.into()));
         self
     }
 

@@ -6,6 +6,7 @@ mod filter;
 mod key;
 mod row;
 mod source;
+mod table;
 mod text;
 
 use diesel::QueryResult;
@@ -137,7 +138,8 @@ impl TimelineFilter {
     ) -> QueryResult<()> {
         // In this order: a read that is refused must not depend on anything else.
         out.push_sql("CASE WHEN ");
-        push_asked(scope, out, self.schema.as_deref(), self.table.as_deref())?;
+        let (schema, table) = self.place();
+        push_asked(scope, out, schema, table)?;
         out.push_sql(" THEN ");
         if self.table.is_some() || self.schema.is_some() {
             out.push_sql("EXISTS (SELECT ");

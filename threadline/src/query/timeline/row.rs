@@ -27,10 +27,11 @@ impl TimelineFilter {
         &'b self,
         out: &mut AstPass<'_, 'b, Pg>,
     ) -> QueryResult<()> {
+        let (schema, table) = self.place();
         out.push_sql("threadline_key_places_v1(");
-        push_optional_text(out, self.schema.as_deref())?;
+        push_optional_text(out, schema)?;
         out.push_sql(", ");
-        push_optional_text(out, self.table.as_deref())?;
+        push_optional_text(out, table)?;
         out.push_sql(", ");
         push_optional_text(out, self.key.as_ref().map(FilterKey::json))?;
         out.push_sql("::jsonb) AS tl_k");

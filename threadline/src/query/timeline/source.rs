@@ -226,11 +226,24 @@ impl TimelineFilter {
         Ok(())
     }
 
+    /// The schema and the name of the tables, as far as the filter names them.
+    pub(super) fn place(&self) -> (Option<&str>, Option<&str>) {
+        let schema = self.schema.as_deref();
+        match &self.table {
+            Some(table) => {
+                let (schema, name) = table.resolve(schema);
+                (schema, Some(name))
+            }
+            None => (schema, None),
+        }
+    }
+
     pub(super) fn push_tables<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let (schema, table) = self.place();
         out.push_sql("threadline_tables_v1(");
-        push_optional_text(out, self.schema.as_deref())?;
+        push_optional_text(out, schema)?;
         out.push_sql(", ");
-        push_optional_text(out, self.table.as_deref())?;
+        push_optional_text(out, table)?;
         out.push_sql(")");
         Ok(())
     }

@@ -7,6 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use super::error::FilterError;
 use super::filter::TimelineFilter;
 use super::key::FilterKey;
+use super::table::FilterTable;
 
 type Put = fn(&mut TimelineFilter, &str) -> Option<()>;
 type Show = fn(&TimelineFilter) -> Option<String>;
@@ -24,9 +25,9 @@ const MOMENT: &str = "a time with its offset, such as 2026-03-15T10:30:00Z";
 const FIELDS: [Field; 11] = [
     Field {
         name: "table",
-        expected: "the name of a table, such as users",
-        put: |filter, text| name(text).map(|text| filter.table = Some(text)),
-        show: |filter| filter.table.clone(),
+        expected: "the name of a table, such as users or billing.invoices",
+        put: |filter, text| name(text).map(|text| filter.table = Some(FilterTable::new(text))),
+        show: |filter| filter.table.as_ref().map(|table| table.text().to_owned()),
     },
     Field {
         name: "schema",
@@ -113,7 +114,8 @@ impl TimelineFilter {
     ///
     /// | name | value |
     /// |---|---|
-    /// | `table`, `schema`, `changed_field` | a name |
+    /// | `table` | a name, or `schema.table`; see [`table`](Self::table) |
+    /// | `schema`, `changed_field` | a name |
     /// | `key` | `{"id": 42}` or `id=42`; needs `table` |
     /// | `actor` | `user:42`, `service_account:billing`, `anonymous` |
     /// | `from`, `to` | RFC 3339, such as `2026-03-15T10:30:00Z`; both inclusive |
@@ -322,7 +324,7 @@ mod tests {
     #[test]
     fn every_filter_reads_back() {
         let pairs = [
-            ("table", "users"),
+            ("table", r#"public."a.b""#),
             ("schema", "public"),
             ("key", r#"{"a":"1","b":"x=y"}"#),
             ("actor", "user:tenant:7"),
