@@ -27,6 +27,61 @@ BEGIN
     END IF;
 END $$;
 
+-- True if an audited table by this name and in this schema has a column of this name, had one or recorded one; an error if not: an
+-- empty answer would say that it never changed. The log itself is hardly looked at. So where columns may have come and gone
+-- without a look at the table, any name is taken for one of theirs.
+CREATE OR REPLACE FUNCTION public.threadline_check_field_v1(wanted_schema text, wanted_name text, field text) RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    tables CONSTANT integer[] := CASE WHEN wanted_schema IS NULL AND wanted_name IS NULL THEN ARRAY(SELECT t.id FROM public.audit_tables t)
+        ELSE ARRAY(SELECT public.threadline_tables_v1(wanted_schema, wanted_name)) END;
+BEGIN
+    IF tables = '{}' OR EXISTS (
+        SELECT FROM public.audit_tables t
+        WHERE t.id = ANY (tables) AND (
+            field = ANY (t.key_columns || t.on_change) OR t.redacted ? field OR t.added_columns ? field
+            OR t.identity -> 'columns' ? field OR t.identity -> 'freed' ? field OR t.former_columns ? field
+            OR EXISTS (SELECT FROM jsonb_each(t.former_columns) f WHERE f.value ? field)
+            OR EXISTS (SELECT FROM jsonb_array_elements(t.identity -> 'unsure') u WHERE u -> 'names' ? field)
+            OR EXISTS (SELECT FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.table_name
+                JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = field AND a.attnum > 0 WHERE n.nspname = t.table_schema)))
+    THEN
+        RETURN true;
+    -- More columns had numbers than there are names, or the table is gone or another one. What it recorded of late is looked at, too,
+    -- and of each time after which its columns had other names.
+    ELSIF EXISTS (
+        SELECT FROM public.audit_tables t
+        LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = t.table_schema
+        LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.table_name
+        WHERE t.id = ANY (tables) AND (
+            c.oid IS NULL OR NOT t.identity ? 'columns'
+            OR (t.identity ->> 'width')::integer > (
+                SELECT count(*) FROM (
+                    SELECT jsonb_object_keys(t.identity -> 'columns') UNION SELECT jsonb_array_elements_text(t.identity -> 'freed')
+                    EXCEPT SELECT jsonb_array_elements_text(f.value) FROM jsonb_each(t.former_columns) f) names)
+            OR EXISTS (
+                SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attisdropped
+                    AND a.attnum > CASE WHEN (t.identity ->> 'relation')::bigint = c.oid::bigint THEN (t.identity ->> 'width')::integer ELSE 0 END)
+            OR (t.identity ->> 'relation')::bigint <> c.oid::bigint
+                AND t.identity ->> 'cluster' = (SELECT s.system_identifier::text FROM pg_catalog.pg_control_system() s)
+                AND (t.identity ->> 'log')::bigint = 'public.audit_changes'::regclass::oid::bigint
+            OR EXISTS (
+                SELECT FROM (
+                    SELECT '(,)' UNION ALL SELECT u ->> 'interval' FROM jsonb_array_elements(t.identity -> 'unsure') u) i(span)
+                CROSS JOIN LATERAL (
+                    SELECT l.data_after, l.changed_fields FROM public.audit_changes l
+                    WHERE (l.table_id, l.captured_at) >= (t.id, coalesce(lower(i.span::tstzrange), '-infinity'))
+                      AND (l.table_id, l.captured_at) <= (t.id, coalesce(upper(i.span::tstzrange), 'infinity'))
+                    ORDER BY l.table_id DESC, l.captured_at DESC, l.id DESC LIMIT 10) l WHERE l.data_after ? field OR field = ANY (l.changed_fields))))
+    THEN
+        RETURN true;
+    END IF;
+    RAISE EXCEPTION 'threadline: no audited table% has or had a column called %',
+        CASE WHEN wanted_schema IS NULL AND wanted_name IS NULL THEN '' ELSE ' called ' || concat_ws('.', wanted_schema, coalesce(wanted_name, '*')) END, field
+        USING ERRCODE = 'undefined_column', HINT = 'SELECT table_name, identity -> ''columns'' FROM public.audit_tables lists those that there are.';
+END $$;
+
 -- Where the log has the changes of one row that threadline_history shows: under the key and under those of former names of its
 -- columns, and under '{}' each TRUNCATE of its table, which counts if the row was there. Where the table itself is gone, the
 -- key is taken as it stands. ROWS, as above.

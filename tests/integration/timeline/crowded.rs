@@ -16,7 +16,7 @@ fn crowded() -> &'static TestDb {
     static CROWDED: OnceLock<TestDb> = OnceLock::new();
     CROWDED.get_or_init(|| {
         let db = TestDb::new();
-        db.create("CREATE TABLE items (id bigint PRIMARY KEY, name text); CREATE TABLE others (LIKE items INCLUDING ALL)");
+        db.create("CREATE TABLE items (id bigint PRIMARY KEY, name text, rare int); CREATE TABLE others (LIKE items INCLUDING ALL)");
         for table in ["items", "others"] {
             db.capture(table, threadline::Definition::new("Model", &["id"]));
         }

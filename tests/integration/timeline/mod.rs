@@ -1,6 +1,7 @@
 //! Lists across tables, page by page.
 
 mod crowded;
+mod fields;
 mod filters;
 mod one_row;
 mod pages;

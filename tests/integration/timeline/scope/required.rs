@@ -16,6 +16,7 @@ fn refusals(db: &TestDb, id: Uuid) -> Vec<String> {
         refused(timeline(TimelineFilter::new()).get_result(conn)),
         refused(timeline(TimelineFilter::new().table("items")).get_result(conn)),
         refused(timeline(TimelineFilter::new().schema("public")).get_result(conn)),
+        refused(timeline(TimelineFilter::new().changed_field("nmae")).get_result(conn)),
         refused(actor_timeline(actor()).get_result(conn)),
         refused(actor_history(actor()).get_result(conn)),
         refused(correlation_bundle("c-a").get_result(conn)),

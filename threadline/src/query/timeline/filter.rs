@@ -123,7 +123,8 @@ impl TimelineFilter {
         self
     }
 
-    /// Updates that changed this column.
+    /// Updates that changed this column. An error of the query names it if none of the tables has it or ever had it, as
+    /// far as that is known: where columns came and went unnoticed, any name finds nothing instead.
     pub fn changed_field(mut self, column: impl Into<String>) -> Self {
         self.changed_field = Some(column.into());
         self

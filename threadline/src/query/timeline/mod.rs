@@ -16,6 +16,7 @@ use diesel::query_builder::AstPass;
 use super::entry::{AuditChange, CHANGE};
 use super::list::{List, Listing};
 use super::page::Page;
+use super::push::{push_optional_text, push_text};
 use super::scope::{Scope, push_asked, query_error};
 use super::walk::{Side, Walk};
 use crate::record::ActorRef;
@@ -130,7 +131,7 @@ impl TimelineFilter {
         walk.push_facts(out, fingerprint)
     }
 
-    /// True, or an error: if a scope is asked for, or if no table is audited under this name.
+    /// True, or an error: if a scope is asked for, if no table is audited under this name, or if none has the field.
     pub(super) fn push_asked<'b>(
         &'b self,
         scope: &Option<Scope>,
@@ -141,7 +142,15 @@ impl TimelineFilter {
         let (schema, table) = self.place();
         push_asked(scope, out, schema, table)?;
         out.push_sql(" THEN ");
-        if self.table.is_some() || self.schema.is_some() {
+        if let Some(field) = &self.changed_field {
+            out.push_sql("threadline_check_field_v1(");
+            push_optional_text(out, schema)?;
+            out.push_sql(", ");
+            push_optional_text(out, table)?;
+            out.push_sql(", ");
+            push_text(out, field)?;
+            out.push_sql(")");
+        } else if self.table.is_some() || self.schema.is_some() {
             out.push_sql("EXISTS (SELECT ");
             self.push_tables(out)?;
             out.push_sql(")");
