@@ -90,11 +90,12 @@ pub use migrations::MIGRATIONS;
 pub use query::change_columns as change;
 pub use query::{
     AsOf, AsOfError, AsOfQuery, AuditAction, AuditChange, AuditTransaction, AuditedDsl, Change,
-    ChangeCount, ChangeTransaction, CorrelationBundle, Cursor, CursorError, FilterError,
-    IncidentBundle, List, Op, Origin, Page, PageError, QueryAsOf, RecordedRow, RecordedValue,
-    Redactions, Scope, Snapshot, TimelineFilter, TransactionContext, TransactionSummary,
-    actor_history, actor_timeline, as_of_raw, audit_changes_for_transaction, correlation_bundle,
-    incident_bundle, recorded, settled, timeline, transaction_context, where_changed,
+    ChangeCount, ChangeTransaction, CorrelationBundle, Cursor, CursorError, DecodeError,
+    FilterError, IncidentBundle, List, Op, Origin, Page, PageError, QueryAsOf, RecordedRow,
+    RecordedValue, Redactions, Scope, Snapshot, TimelineFilter, TransactionContext,
+    TransactionSummary, actor_history, actor_timeline, as_of_raw, audit_changes_for_transaction,
+    correlation_bundle, incident_bundle, recorded, settled, timeline, transaction_context,
+    where_changed,
 };
 #[cfg(feature = "async")]
 pub use record::asynch;

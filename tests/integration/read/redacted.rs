@@ -118,6 +118,7 @@ fn a_placeholder_that_does_not_fit_spoils_the_row_and_names_the_column() {
     let Snapshot::Undecodable(problem) = &history[0].snapshot else {
         panic!("{history:?}")
     };
+    let problem = problem.to_string();
     assert!(problem.contains("pin"), "{problem}");
     assert!(!problem.contains("12345"), "{problem}");
 }

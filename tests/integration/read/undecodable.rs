@@ -1,7 +1,10 @@
 //! A recorded row that no longer fits spoils itself, never the query, and says which column it is.
 
 use diesel::prelude::*;
-use threadline::{AsOf, Change, Snapshot, prelude::*, recorded};
+use threadline::{
+    AsOf, AuditChange, Change, DecodeError, Snapshot, TimelineFilter, prelude::*, recorded,
+    timeline,
+};
 use threadline_tests::{TestDb, execute};
 
 diesel::table! { items (id) { id -> BigInt, name -> Text, state -> Text, note -> Nullable<Text>, } }
@@ -46,9 +49,19 @@ fn assert_only_the_older_is_spoilt<M: std::fmt::Debug>(
     let Snapshot::Undecodable(problem) = &history[1].snapshot else {
         panic!("{:?}", history[1])
     };
+    let problem = problem.to_string();
     assert!(problem.contains(column), "{problem}");
-    problem.clone()
+    problem
 }
+
+/// What is said after the cause.
+const VALUE: &str = "; the column can't hold what was recorded: its type, a label of an enum or a check has changed since, \
+    or the placeholder of a mask doesn't fit it. Let its type take the value, such as by ALTER TYPE ... ADD VALUE for a label, \
+    or read the row as it was recorded, from the entries of timeline()";
+const NO_VALUE: &str = "; NULL was recorded, or nothing under this name. Make the field an Option, or give it \
+    #[audited(fill = ...)] for rows older than the column, or #[audited(formerly = \"...\")] for a column that was renamed";
+const MODEL: &str = "; the table can hold the value and the model can't. Give the field, and the column in table!, the type \
+    that the column has in the table, with a variant for each label of an enum";
 
 #[test]
 fn a_column_turned_not_null() {
@@ -63,14 +76,20 @@ fn a_column_turned_not_null() {
     );
     let history = Item::history(1).load(&mut db.auditor()).unwrap();
     let problem = assert_only_the_older_is_spoilt(&history, "name");
-    assert!(!problem.contains("note"), "{problem}: note may be NULL");
+    assert_eq!(
+        problem,
+        format!("column name: no value, and the model needs one{NO_VALUE}")
+    );
     let row = Item::as_of(1, history[1].captured_at)
         .get_result(&mut db.auditor())
         .unwrap();
     let AsOf::Undecodable { problem, .. } = row else {
         panic!("{row:?}")
     };
-    assert!(problem.contains("name"), "{problem}");
+    assert!(
+        matches!(&problem, DecodeError::NoValue { columns } if columns == &["name"]),
+        "{problem}"
+    );
 }
 
 /// A model that is behind its table reads what it can: the column is NULL and the model takes it.
@@ -108,7 +127,18 @@ fn a_label_of_an_enum_that_is_gone() {
         "ALTER TYPE state RENAME VALUE 'old' TO 'ancient'",
     );
     let history = Item::history(1).load(&mut db.auditor()).unwrap();
-    assert_only_the_older_is_spoilt(&history, "column state: invalid input value for enum");
+    let problem = assert_only_the_older_is_spoilt(&history, "column state");
+    assert_eq!(
+        problem,
+        format!("column state: invalid input value for enum state: \"old\"{VALUE}")
+    );
+    // As it says.
+    let entries = timeline(TimelineFilter::new().table("items"))
+        .get_result(&mut db.auditor())
+        .unwrap()
+        .entries;
+    let state = |entry: &AuditChange| entry.data_after.as_ref().unwrap()["state"].as_str();
+    assert_eq!(state(&entries[1]).as_deref(), Some("old"));
     // Neither do filters, orders nor parts of the row fail.
     let mut conn = db.auditor();
     assert_eq!(
@@ -142,7 +172,10 @@ fn a_column_of_another_type() {
         &history,
         "column name: invalid input syntax for type integer",
     );
-    assert!(problem.contains("many"), "{problem}");
+    assert!(
+        problem.contains("many") && problem.ends_with(VALUE),
+        "{problem}"
+    );
 }
 
 #[test]
@@ -171,5 +204,10 @@ fn a_model_of_another_type() {
     let Snapshot::Undecodable(problem) = &history[0].snapshot else {
         panic!("{history:?}")
     };
-    assert!(problem.contains("name"), "{problem}");
+    assert!(matches!(problem, DecodeError::Model { .. }), "{problem:?}");
+    let problem = problem.to_string();
+    assert!(
+        problem.contains("name") && problem.ends_with(MODEL),
+        "{problem}"
+    );
 }

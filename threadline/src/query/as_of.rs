@@ -9,6 +9,7 @@ use diesel::sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid};
 
 use super::answer::{Answer, AnswerRow};
 use super::change::{Decoded, DecodedSql};
+use super::decode_error::DecodeError;
 use crate::audited::Audited;
 
 /// A row at a moment, or why there is none.
@@ -32,8 +33,8 @@ pub enum AsOf<M> {
     Unknown,
     /// The recorded row doesn't fit the table or the model any more.
     Undecodable {
-        /// Which column, and why.
-        problem: String,
+        /// Which column, why, and what to do.
+        problem: DecodeError,
         /// The change that recorded it.
         origin: Origin,
     },

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::Op;
 use super::columns::{ChangeSql, TransactionSql};
+use super::decode_error::DecodeError;
 use super::recorded_value::RecordedRow;
 use super::redactions::Redactions;
 use crate::record::ActorRef;
@@ -85,8 +86,8 @@ pub enum Snapshot<M> {
     Before(M),
     /// The log has no row here.
     Absent,
-    /// The recorded row doesn't fit the table or the model any more: which column, and why.
-    Undecodable(String),
+    /// The recorded row doesn't fit the table or the model any more.
+    Undecodable(DecodeError),
 }
 
 impl<M> Change<M> {
@@ -125,7 +126,7 @@ const ROW: usize = 3;
 
 /// The row of a [`DecodedSql`]; `Ok(None)` where the log has none.
 #[derive(Debug)]
-pub struct Decoded<M>(pub(super) Result<Option<M>, String>);
+pub struct Decoded<M>(pub(super) Result<Option<M>, DecodeError>);
 
 impl<M, ST> FromStaticSqlRow<DecodedSql<ST>, Pg> for Decoded<M>
 where
@@ -137,7 +138,7 @@ where
         )?;
         let present = <bool as FromSqlRow<Bool, Pg>>::build_from_row(&row.partial_row(1..2))?;
         Ok(Self(match problem {
-            Some(problem) => Err(problem),
+            Some(problem) => Err(DecodeError::Value { problem }),
             None if !present => Ok(None),
             // A row that doesn't fit the model must not take the others of the query with it.
             None => match M::build_from_row(&row.partial_row(ROW..row.field_count())) {
@@ -152,9 +153,10 @@ where
 fn misfit<'a>(
     row: &impl Row<'a, Pg>,
     error: &(dyn Error + 'static),
-) -> deserialize::Result<String> {
+) -> deserialize::Result<DecodeError> {
     if !error.is::<UnexpectedNullError>() {
-        return Ok(error.to_string());
+        let problem = error.to_string();
+        return Ok(DecodeError::Model { problem });
     }
     let absent = <Vec<String> as FromSqlRow<Array<Text>, Pg>>::build_from_row(
         &row.partial_row(ROW - 1..ROW),
@@ -168,10 +170,7 @@ fn misfit<'a>(
     let (needed, allowed): (Vec<_>, Vec<_>) =
         nulls.into_iter().partition(|name| absent.contains(name));
     let columns = if needed.is_empty() { allowed } else { needed };
-    Ok(format!(
-        "column {}: no value, and the model needs one",
-        columns.join(", ")
-    ))
+    Ok(DecodeError::NoValue { columns })
 }
 
 impl<M, ST> Queryable<DecodedSql<ST>, Pg> for Decoded<M>

@@ -6,6 +6,7 @@ mod as_of;
 mod as_of_rows;
 mod change;
 mod columns;
+mod decode_error;
 mod entry;
 mod history;
 mod incident;
@@ -32,6 +33,7 @@ pub use answer::{Answer, AnswerRow};
 pub use as_of::{AsOf, AsOfSql, Origin};
 pub use as_of_rows::{AsOfKeys, AsOfRow, AsOfRows, Keys, ManyKeys, OneKey};
 pub use change::{Change, ChangeTransaction, Snapshot};
+pub use decode_error::DecodeError;
 pub use entry::{
     ActionRecord, AuditAction, AuditChange, AuditTransaction, ChangeCount, ChangeRecord,
     CountRecord, SummaryRecord, TransactionRecord, TransactionSummary,
