@@ -13,6 +13,27 @@ diesel::table! {
     typed (id) { id -> BigInt, name -> Integer, }
 }
 
+diesel::table! { docs (id) { id -> BigInt, doc -> Jsonb, } }
+diesel::table! {
+    #[sql_name = "docs"]
+    lenient_docs (id) { id -> BigInt, doc -> Nullable<Jsonb>, }
+}
+
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Audited)]
+#[diesel(table_name = docs)]
+struct Doc {
+    id: i64,
+    doc: serde_json::Value,
+}
+
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Audited)]
+#[diesel(table_name = lenient_docs)]
+#[audited(read_only)]
+struct Lenient {
+    id: i64,
+    doc: Option<serde_json::Value>,
+}
+
 #[derive(Debug, Clone, PartialEq, Queryable, Selectable, Audited)]
 #[diesel(table_name = items)]
 struct Item {
@@ -58,7 +79,7 @@ fn assert_only_the_older_is_spoilt<M: std::fmt::Debug>(
 const VALUE: &str = "; the column can't hold what was recorded: its type, a label of an enum or a check has changed since, \
     or the placeholder of a mask doesn't fit it. Let its type take the value, such as by ALTER TYPE ... ADD VALUE for a label, \
     or read the row as it was recorded, from the entries of timeline()";
-const NO_VALUE: &str = "; NULL was recorded, or nothing under this name. Make the field an Option, or give it \
+const NO_VALUE: &str = "; NULL was recorded, which a jsonb null is too, or nothing under this name. Make the field an Option, or give it \
     #[audited(fill = ...)] for rows older than the column, or #[audited(formerly = \"...\")] for a column that was renamed";
 const MODEL: &str = "; the table can hold the value and the model can't. Give the field, and the column in table!, the type \
     that the column has in the table, with a variant for each label of an enum";
@@ -113,6 +134,38 @@ fn a_column_turned_not_null_that_the_model_takes_as_null() {
             note: None
         })
     );
+}
+
+/// The image of a row says the same of either, and PostgreSQL makes NULL of it.
+#[test]
+fn a_jsonb_null_is_taken_for_null() {
+    let db = TestDb::new();
+    db.create("CREATE TABLE docs (id bigint PRIMARY KEY, doc jsonb NOT NULL)");
+    db.capture("docs", Doc::DEFINITION);
+    execute(
+        &mut db.app(),
+        "INSERT INTO docs VALUES (1, 'null'), (2, '[null]')",
+    );
+    let mut conn = db.auditor();
+    let row = Doc::as_of(1, diesel::dsl::now)
+        .get_result(&mut conn)
+        .unwrap();
+    let AsOf::Undecodable { problem, .. } = row else {
+        panic!("{row:?}")
+    };
+    assert_eq!(
+        problem.to_string(),
+        format!("column doc: no value, and the model needs one{NO_VALUE}")
+    );
+    let row = Lenient::as_of(1, diesel::dsl::now)
+        .get_result(&mut conn)
+        .unwrap();
+    assert_eq!(row.into_row(), Some(Lenient { id: 1, doc: None }));
+    let row = Doc::as_of(2, diesel::dsl::now)
+        .get_result(&mut conn)
+        .unwrap();
+    let doc = serde_json::json!([null]);
+    assert_eq!(row.into_row(), Some(Doc { id: 2, doc }));
 }
 
 #[test]

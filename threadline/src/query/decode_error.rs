@@ -22,7 +22,8 @@ pub enum DecodeError {
     },
     /// The model needs a value where the row has none.
     #[error(
-        "column {}: no value, and the model needs one; NULL was recorded, or nothing under this name. Make the field an \
+        "column {}: no value, and the model needs one; NULL was recorded, which a jsonb null is too, or nothing under \
+         this name. Make the field an \
          Option, or give it #[audited(fill = ...)] for rows older than the column, or #[audited(formerly = \"...\")] for \
          a column that was renamed",
         columns.join(", ")
