@@ -36,6 +36,33 @@ struct Door {
     label: String,
 }
 
+/// One that Diesel's `HasQuery` gives a query of its own.
+#[derive(Debug, Clone, PartialEq, HasQuery, Audited)]
+#[diesel(table_name = doors, base_query = doors::table.filter(doors::badge_id.gt(1_i64)).order(doors::id.desc()))]
+#[audited(read_only)]
+struct Used {
+    id: i64,
+    #[audited(fill = 7)]
+    code: i32,
+}
+
+#[test]
+fn a_base_query_is_that_of_query_alone() {
+    let (db, moment) = badge_and_door();
+    execute(
+        &mut db.app(),
+        "INSERT INTO doors VALUES (11, 3, 5, 'back'), (12, 1, 5, 'side')",
+    );
+    let mut conn = db.auditor();
+    let now = clock(&mut conn);
+    let used = |id| Used { id, code: 7 };
+    let all = Used::all_as_of(now).load(&mut conn).unwrap();
+    assert_eq!(all.len(), 3);
+    let of = |at| Used::query().as_of(at).filled_by::<Used>();
+    assert_eq!(of(now).load(&mut conn).unwrap(), [used(11), used(10)]);
+    assert_eq!(of(moment).load(&mut conn).unwrap(), []);
+}
+
 /// A badge and its door as they were, and both changed since.
 fn badge_and_door() -> (TestDb, DateTime<Utc>) {
     let db = TestDb::new();

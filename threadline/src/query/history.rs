@@ -204,13 +204,17 @@ pub trait AuditedDsl: Audited + Selectable<Pg> {
     ///
     /// For one row by its key, [`as_of`](AuditedDsl::as_of) is quicker.
     ///
+    /// These are all rows of the table: a `#[diesel(base_query = …)]` of the model isn't applied, since only Diesel's `HasQuery`
+    /// knows it. `Model::query()` begins with it, and is asked as of a moment like any query, as below.
+    ///
     /// # Examples
     ///
     /// ```
     /// # mod app {
-    /// #     diesel::table! { users (id) { id -> BigInt, email -> Text, } }
-    /// #     #[derive(diesel::Queryable, diesel::Selectable, threadline::Audited)]
-    /// #     #[diesel(table_name = users)]
+    /// #     use diesel::prelude::*;
+    /// #     diesel::table! { users (id) { id -> BigInt, email -> Text, active -> Bool, } }
+    /// #     #[derive(HasQuery, threadline::Audited)]
+    /// #     #[diesel(table_name = users, base_query = users::table.filter(users::active))]
     /// #     pub struct User { pub id: i64, pub email: String }
     /// # }
     /// # use app::{User, users};
@@ -218,6 +222,11 @@ pub trait AuditedDsl: Audited + Selectable<Pg> {
     /// use diesel::connection::LoadConnection;
     /// use diesel::{pg::Pg, prelude::*};
     /// use threadline::prelude::*;
+    ///
+    /// // #[diesel(table_name = users, base_query = users::table.filter(users::active))]
+    /// fn active(conn: &mut impl LoadConnection<Backend = Pg>, moment: DateTime<Utc>) -> QueryResult<Vec<User>> {
+    ///     User::query().as_of(moment).filled_by::<User>().load(conn)
+    /// }
     ///
     /// fn page(conn: &mut impl LoadConnection<Backend = Pg>, moment: DateTime<Utc>) -> QueryResult<Vec<User>> {
     ///     User::all_as_of(moment).order(users::email).limit(50).load(conn)
