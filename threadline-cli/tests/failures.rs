@@ -77,10 +77,10 @@ fn plans_that_cannot_be_exit_with_1() {
 fn a_failure_half_way_takes_back_the_first_half() {
     let app = App::installed();
     app.create(
-        "migrations/2026-05-04-120002_threadline_capture_posts",
+        "migrations/2026-05-04-120001-0002_threadline_capture_posts",
         "in the way",
     );
-    assert_snapshot!(app.fails(1, "generate --tables users,posts"), @"error: `migrations/2026-05-04-120002_threadline_capture_posts` is in the way; nothing was written, so move it and run the command again");
+    assert_snapshot!(app.fails(1, "generate --tables users,posts"), @"error: `migrations/2026-05-04-120001-0002_threadline_capture_posts` is in the way; nothing was written, so move it and run the command again");
 }
 
 #[test]

@@ -48,14 +48,14 @@ fn the_attributes_are_the_policy() {
     billing.lines: key=invoice,position exclude=- mask=- except=- (new)
     ");
     assert_snapshot!(app.succeeds("generate"), @"
-    Wrote migrations/2026-05-04-120001_threadline_capture_users/up.sql
-    Wrote migrations/2026-05-04-120001_threadline_capture_users/down.sql
-    Wrote migrations/2026-05-04-120002_threadline_capture_billing_lines/up.sql
-    Wrote migrations/2026-05-04-120002_threadline_capture_billing_lines/down.sql
+    Wrote migrations/2026-05-04-120001-0001_threadline_capture_users/up.sql
+    Wrote migrations/2026-05-04-120001-0001_threadline_capture_users/down.sql
+    Wrote migrations/2026-05-04-120001-0002_threadline_capture_billing_lines/up.sql
+    Wrote migrations/2026-05-04-120001-0002_threadline_capture_billing_lines/down.sql
 
     Next: `diesel migration run`.
     ");
-    assert_snapshot!(app.header("2026-05-04-120001_threadline_capture_users"), @"
+    assert_snapshot!(app.header("2026-05-04-120001-0001_threadline_capture_users"), @"
     -- threadline: capture users
     -- fingerprint: [16 digits]
     -- columns: id, password_hash, ssn, updated_at
@@ -79,8 +79,8 @@ fn an_unlisted_table_is_told_and_kept() {
     billing.lines (capture ends)
     ");
     assert_snapshot!(app.succeeds("generate --prune"), @"
-    Wrote migrations/2026-05-04-120003_threadline_release_billing_lines/up.sql
-    Wrote migrations/2026-05-04-120003_threadline_release_billing_lines/down.sql
+    Wrote migrations/2026-05-04-120002_threadline_release_billing_lines/up.sql
+    Wrote migrations/2026-05-04-120002_threadline_release_billing_lines/down.sql
 
     Next: `diesel migration run`.
     ");

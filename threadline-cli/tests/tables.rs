@@ -6,22 +6,22 @@ use crate::util::App;
 fn one_migration_a_table() {
     let app = App::installed();
     assert_snapshot!(app.succeeds("generate --tables users,billing.posts"), @"
-    Wrote migrations/2026-05-04-120001_threadline_capture_users/up.sql
-    Wrote migrations/2026-05-04-120001_threadline_capture_users/down.sql
-    Wrote migrations/2026-05-04-120002_threadline_capture_billing_posts/up.sql
-    Wrote migrations/2026-05-04-120002_threadline_capture_billing_posts/down.sql
+    Wrote migrations/2026-05-04-120001-0001_threadline_capture_users/up.sql
+    Wrote migrations/2026-05-04-120001-0001_threadline_capture_users/down.sql
+    Wrote migrations/2026-05-04-120001-0002_threadline_capture_billing_posts/up.sql
+    Wrote migrations/2026-05-04-120001-0002_threadline_capture_billing_posts/down.sql
 
     Next: `diesel migration run`.
     ");
     assert_snapshot!(app.files(), @"
     migrations/2026-05-04-120000_threadline_install/down.sql
     migrations/2026-05-04-120000_threadline_install/up.sql
-    migrations/2026-05-04-120001_threadline_capture_users/down.sql
-    migrations/2026-05-04-120001_threadline_capture_users/up.sql
-    migrations/2026-05-04-120002_threadline_capture_billing_posts/down.sql
-    migrations/2026-05-04-120002_threadline_capture_billing_posts/up.sql
+    migrations/2026-05-04-120001-0001_threadline_capture_users/down.sql
+    migrations/2026-05-04-120001-0001_threadline_capture_users/up.sql
+    migrations/2026-05-04-120001-0002_threadline_capture_billing_posts/down.sql
+    migrations/2026-05-04-120001-0002_threadline_capture_billing_posts/up.sql
     ");
-    assert_snapshot!(app.header("2026-05-04-120002_threadline_capture_billing_posts"), @"
+    assert_snapshot!(app.header("2026-05-04-120001-0002_threadline_capture_billing_posts"), @"
     -- threadline: capture billing.posts
     -- fingerprint: [16 digits]
     -- storage: public
@@ -57,16 +57,16 @@ fn a_redaction_that_was_forgotten_is_told() {
     posts: key=(primary key) exclude=- mask=- except=- (new)
     ");
     assert_snapshot!(app.succeeds("generate --tables users,posts"), @"
-    Wrote migrations/2026-05-04-120002_threadline_capture_users/up.sql
-    Wrote migrations/2026-05-04-120002_threadline_capture_users/down.sql
-    Wrote migrations/2026-05-04-120003_threadline_capture_posts/up.sql
-    Wrote migrations/2026-05-04-120003_threadline_capture_posts/down.sql
-    Note: `2026-05-04-120002_threadline_capture_users` redacts `email` no longer: its values are stored in the clear from then on.
-    Note: `2026-05-04-120002_threadline_capture_users` redacts `ssn` no longer: its values are stored in the clear from then on.
+    Wrote migrations/2026-05-04-120002-0001_threadline_capture_users/up.sql
+    Wrote migrations/2026-05-04-120002-0001_threadline_capture_users/down.sql
+    Wrote migrations/2026-05-04-120002-0002_threadline_capture_posts/up.sql
+    Wrote migrations/2026-05-04-120002-0002_threadline_capture_posts/down.sql
+    Note: `2026-05-04-120002-0001_threadline_capture_users` redacts `email` no longer: its values are stored in the clear from then on.
+    Note: `2026-05-04-120002-0001_threadline_capture_users` redacts `ssn` no longer: its values are stored in the clear from then on.
 
     Next: `diesel migration run`.
     ");
-    assert_snapshot!(app.header("2026-05-04-120002_threadline_capture_users"), @"
+    assert_snapshot!(app.header("2026-05-04-120002-0001_threadline_capture_users"), @"
     -- threadline: capture users
     -- fingerprint: [16 digits]
     -- no longer redacted: email, ssn
@@ -136,12 +136,12 @@ fn odd_names_are_quoted_and_stay_harmless() {
     assert_snapshot!(app.files(), @"
     migrations/2026-05-04-120000_threadline_install/down.sql
     migrations/2026-05-04-120000_threadline_install/up.sql
-    migrations/2026-05-04-120001_threadline_capture_a_b/down.sql
-    migrations/2026-05-04-120001_threadline_capture_a_b/up.sql
-    migrations/2026-05-04-120002_threadline_capture_n_x_y/down.sql
-    migrations/2026-05-04-120002_threadline_capture_n_x_y/up.sql
+    migrations/2026-05-04-120001-0001_threadline_capture_a_b/down.sql
+    migrations/2026-05-04-120001-0001_threadline_capture_a_b/up.sql
+    migrations/2026-05-04-120001-0002_threadline_capture_n_x_y/down.sql
+    migrations/2026-05-04-120001-0002_threadline_capture_n_x_y/up.sql
     ");
-    assert_snapshot!(app.header("2026-05-04-120002_threadline_capture_n_x_y"), @r#"
+    assert_snapshot!(app.header("2026-05-04-120001-0002_threadline_capture_n_x_y"), @r#"
     -- threadline: capture "Ünï"."x\ny"
     -- fingerprint: [16 digits]
     -- storage: public
@@ -158,15 +158,15 @@ fn prune_ends_what_is_not_in_the_list() {
     app.succeeds("generate --tables users,posts");
     assert_snapshot!(app.succeeds("generate --tables users"), @"Nothing changed: the migrations capture every table as asked.");
     assert_snapshot!(app.succeeds("generate --tables users --prune"), @"
-    Wrote migrations/2026-05-04-120003_threadline_release_posts/up.sql
-    Wrote migrations/2026-05-04-120003_threadline_release_posts/down.sql
+    Wrote migrations/2026-05-04-120002_threadline_release_posts/up.sql
+    Wrote migrations/2026-05-04-120002_threadline_release_posts/down.sql
 
     Next: `diesel migration run`.
     ");
-    let name = "2026-05-04-120003_threadline_release_posts";
+    let name = "2026-05-04-120002_threadline_release_posts";
     assert_snapshot!(app.header(name), @"-- threadline: release posts");
     let down = app.read(&format!("migrations/{name}/down.sql"));
-    assert!(down.contains(&app.sql("2026-05-04-120002_threadline_capture_posts")));
+    assert!(down.contains(&app.sql("2026-05-04-120001-0002_threadline_capture_posts")));
     assert_snapshot!(app.succeeds("generate --tables users --prune"), @"Nothing changed: the migrations capture every table as asked.");
 }
 
@@ -176,10 +176,10 @@ fn versions_sort_after_what_is_there() {
     app.create("migrations/00000000000000_diesel_initial_setup/up.sql", "");
     app.create("migrations/20990101000000_x/up.sql", "");
     assert_snapshot!(app.succeeds("generate --tables users,posts"), @"
-    Wrote migrations/2099-01-01-000001_threadline_capture_users/up.sql
-    Wrote migrations/2099-01-01-000001_threadline_capture_users/down.sql
-    Wrote migrations/2099-01-01-000002_threadline_capture_posts/up.sql
-    Wrote migrations/2099-01-01-000002_threadline_capture_posts/down.sql
+    Wrote migrations/2099-01-01-000001-0001_threadline_capture_users/up.sql
+    Wrote migrations/2099-01-01-000001-0001_threadline_capture_users/down.sql
+    Wrote migrations/2099-01-01-000001-0002_threadline_capture_posts/up.sql
+    Wrote migrations/2099-01-01-000001-0002_threadline_capture_posts/down.sql
 
     Next: `diesel migration run`.
     ");

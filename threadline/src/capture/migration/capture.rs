@@ -56,15 +56,17 @@ impl Migrations {
         // A former name may belong to a new table by now: the renamed one has to leave it first.
         steps.sort_by_key(|step| !matches!(step.change, Change::Rename { .. }));
 
-        let mut versions = Versions::after(&self.newest, now);
+        let released: Vec<_> = match unlisted {
+            Unlisted::Release => self.without_plan(plans).collect(),
+            Unlisted::Keep => Vec::new(),
+        };
+        let mut versions = Versions::after(&self.newest, now, steps.len() + released.len());
         let mut migrations = Vec::new();
         for step in steps {
             migrations.push(step.migration(storage, versions.next()?));
         }
-        if unlisted == Unlisted::Release {
-            for captured in self.without_plan(plans) {
-                migrations.push(release(captured, storage, versions.next()?)?);
-            }
+        for captured in released {
+            migrations.push(release(captured, storage, versions.next()?)?);
         }
         Ok(migrations)
     }

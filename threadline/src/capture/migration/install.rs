@@ -79,7 +79,7 @@ impl Migrations {
                 (Change::Upgrade, installed.storage.clone(), owner)
             }
         };
-        let version = Versions::after(&self.newest, now).next()?;
+        let version = Versions::after(&self.newest, now, 1).next()?;
         let sql = base::up_sql_revoking(&storage, owner, self.revoke_create);
         let down_sql = match change {
             Change::Install => base::down_sql(&storage),

@@ -74,8 +74,8 @@ fn one_migration_a_table_and_then_nothing() {
     assert_eq!(
         names(&new),
         [
-            "2026-05-04-120001_threadline_capture_users",
-            "2026-05-04-120002_threadline_capture_billing_posts",
+            "2026-05-04-120001-0001_threadline_capture_users",
+            "2026-05-04-120001-0002_threadline_capture_billing_posts",
         ]
     );
     assert_eq!(sql_of(&new[0]), plans[0].up_sql(&Storage::default()));
@@ -126,7 +126,7 @@ fn an_unlisted_table_stays_unless_it_is_released() {
     let released = read.generate(&listed, Unlisted::Release, now()).unwrap();
     assert_eq!(
         names(&released),
-        ["2026-05-04-120003_threadline_release_users"]
+        ["2026-05-04-120002_threadline_release_users"]
     );
     assert!(
         released[0]
@@ -166,8 +166,8 @@ fn a_renamed_table_leaves_its_former_name_first() {
     assert_eq!(
         names(&new),
         [
-            "2026-05-04-120002_threadline_capture_people",
-            "2026-05-04-120003_threadline_capture_users",
+            "2026-05-04-120002-0001_threadline_capture_people",
+            "2026-05-04-120002-0002_threadline_capture_users",
         ]
     );
     assert!(new[0].up_sql.contains("\n-- formerly: users\n"));

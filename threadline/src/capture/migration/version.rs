@@ -9,6 +9,10 @@ const DIRECTORY: &str = "%Y-%m-%d-%H%M%S";
 const VERSION: &str = "%Y%m%d%H%M%S";
 const DIGITS: usize = 14;
 
+/// Four digits behind the seconds, as Diesel 2.3 puts them there. All migrations of a run have them or none has, so that a
+/// listing of the folder shows them in order: `-` sorts before `_`.
+const LAST_NUMBER: u16 = 9999;
+
 /// `__diesel_schema_migrations.version` is a `VARCHAR(50)`.
 const MAX_CHARS: usize = 50;
 
@@ -17,37 +21,76 @@ pub(super) fn version_of(name: &str) -> String {
     name.split('_').next().unwrap_or_default().replace('-', "")
 }
 
-/// Hands out versions, each after the one before.
+/// Versions for the migrations of one run, each after the one before.
 #[derive(Debug)]
 pub(super) struct Versions<'a> {
     /// The name of the newest migration that exists, for messages.
     migration: &'a str,
     newest: String,
-    now: DateTime<Utc>,
+    place: Place,
+}
+
+/// Where the next version goes.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// Into a second of its own.
+    Second(NaiveDateTime),
+    /// Into a second that it shares, with a number.
+    Numbered(NaiveDateTime, u16),
+    /// After a version that is no timestamp.
+    Successor,
 }
 
 impl<'a> Versions<'a> {
-    pub(super) fn after(migration: &'a str, now: DateTime<Utc>) -> Self {
+    /// The versions of `count` migrations: a second each, of which the last is the present one. So none lies in the future, and
+    /// what somebody adds next sorts after them.
+    ///
+    /// Where an existing migration has one of these seconds, all of them share the present one. Where one sorts after
+    /// the present second, since it is of this very second or of the future, they share the second after it.
+    pub(super) fn after(migration: &'a str, now: DateTime<Utc>, count: usize) -> Self {
+        let newest = version_of(migration);
+        let now = now.naive_utc();
+        let is_free = |time: &NaiveDateTime| newest < stamp(*time).1;
+        let place =
+            if let Some(first) = seconds_before(now, count.saturating_sub(1)).filter(is_free) {
+                Place::Second(first)
+            } else {
+                let free = Some(now).filter(is_free).or_else(|| second_after(&newest));
+                match free {
+                    Some(time) if count > 1 => Place::Numbered(time, 1),
+                    Some(time) => Place::Second(time),
+                    None => Place::Successor,
+                }
+            };
         Self {
             migration,
-            newest: version_of(migration),
-            now,
+            newest,
+            place,
         }
     }
 
     /// What to put before the `_` of the next directory's name.
-    ///
-    /// The present moment, unless something sorts after it: a migration of the future, of this second, or one that
-    /// somebody named by hand.
     pub(super) fn next(&mut self) -> Result<String, MigrationError> {
-        let now = self.now.naive_utc();
-        let (directory, version) = if *self.newest < *now.format(VERSION).to_string() {
-            stamp(now)
-        } else {
-            second_after(&self.newest).unwrap_or_else(|| {
+        let (directory, version) = match self.place {
+            Place::Second(time) => {
+                self.place = Place::Second(time + TimeDelta::seconds(1));
+                stamp(time)
+            }
+            Place::Numbered(time, number) => {
+                self.place = match number {
+                    LAST_NUMBER => Place::Numbered(time + TimeDelta::seconds(1), 1),
+                    _ => Place::Numbered(time, number + 1),
+                };
+                let (directory, version) = stamp(time);
+                (
+                    format!("{directory}-{number:04}"),
+                    format!("{version}{number:04}"),
+                )
+            }
+            Place::Successor => {
                 let version = successor(&self.newest);
                 (version.clone(), version)
-            })
+            }
         };
         if version.chars().count() > MAX_CHARS {
             return Err(MigrationError::NoVersionAfter {
@@ -66,15 +109,20 @@ fn stamp(time: NaiveDateTime) -> (String, String) {
     )
 }
 
+fn seconds_before(time: NaiveDateTime, count: usize) -> Option<NaiveDateTime> {
+    time.checked_sub_signed(TimeDelta::try_seconds(i64::try_from(count).ok()?)?)
+}
+
 /// The second after a version that is a timestamp, whatever digits follow the seconds (Diesel 2.3 appends four).
-fn second_after(version: &str) -> Option<(String, String)> {
+fn second_after(version: &str) -> Option<NaiveDateTime> {
     let seconds = version
         .get(..DIGITS)
         .filter(|_| version.bytes().all(|b| b.is_ascii_digit()))?;
     let time = NaiveDateTime::parse_from_str(seconds, VERSION).ok()?;
-    let next = stamp(time.checked_add_signed(TimeDelta::seconds(1))?);
+    let next = time.checked_add_signed(TimeDelta::seconds(1))?;
+    let stamp = stamp(next).1;
     // The last second of the year 9999 has no successor of the same length.
-    (*next.1 > *version && next.1.len() == DIGITS).then_some(next)
+    (*stamp > *version && stamp.len() == DIGITS).then_some(next)
 }
 
 /// The version itself with its last number raised, or with a digit appended where that would lengthen the number.
@@ -98,27 +146,60 @@ mod tests {
 
     fn after(migration: &str, count: usize) -> Vec<String> {
         let now = "2026-05-04T12:00:00Z".parse().unwrap();
-        let mut versions = Versions::after(migration, now);
+        let mut versions = Versions::after(migration, now, count);
         (0..count).map(|_| versions.next().unwrap()).collect()
     }
 
     #[test]
-    fn the_present_moment_then_a_second_each() {
+    fn a_second_each_of_which_the_last_is_the_present_one() {
         for past in [
             "",
             "00000000000000_diesel_initial_setup",
-            "2026-05-04-115959-ffff_x",
+            "2026-05-04-115957-ffff_x",
         ] {
+            assert_eq!(after(past, 1), ["2026-05-04-120000"], "{past}");
             assert_eq!(
-                after(past, 2),
-                ["2026-05-04-120000", "2026-05-04-120001"],
+                after(past, 3),
+                [
+                    "2026-05-04-115958",
+                    "2026-05-04-115959",
+                    "2026-05-04-120000"
+                ],
                 "{past}"
             );
         }
     }
 
     #[test]
+    fn without_a_second_each_they_share_the_present_one() {
+        for past in [
+            "2026-05-04-115958_x",
+            "2026-05-04-115959-ffff_x",
+            "20260504115959_x",
+        ] {
+            assert_eq!(after(past, 1), ["2026-05-04-120000"], "{past}");
+            let all = after(past, 10_001);
+            assert_eq!(all[0], "2026-05-04-120000-0001", "{past}");
+            assert_eq!(all[9_998], "2026-05-04-120000-9999", "{past}");
+            assert_eq!(all[9_999], "2026-05-04-120001-0001", "{past}");
+            assert!(all.is_sorted(), "{past}");
+        }
+    }
+
+    #[test]
+    fn thirty_five_are_not_of_the_future() {
+        for past in ["", "2026-05-04-110000_x", "2026-05-04-115950_x"] {
+            let last = after(past, 35).pop().unwrap();
+            assert!(last.starts_with("2026-05-04-120000"), "{last}");
+        }
+    }
+
+    #[test]
     fn the_same_second_and_the_future_are_passed() {
+        assert_eq!(
+            after("2026-05-04-120000_x", 2),
+            ["2026-05-04-120001-0001", "2026-05-04-120001-0002"]
+        );
         assert_eq!(after("2026-05-04-120000_x", 1), ["2026-05-04-120001"]);
         assert_eq!(after("2026-05-04-120000-0000_x", 1), ["2026-05-04-120001"]);
         assert_eq!(after("20990101000000_x", 1), ["2099-01-01-000001"]);
@@ -160,7 +241,7 @@ mod tests {
     #[test]
     fn a_version_too_long_for_diesel_is_refused() {
         let name = "z".repeat(50);
-        let error = Versions::after(&name, Utc::now()).next().unwrap_err();
+        let error = Versions::after(&name, Utc::now(), 1).next().unwrap_err();
         assert_eq!(error, MigrationError::NoVersionAfter { migration: name });
     }
 }
