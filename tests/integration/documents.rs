@@ -73,6 +73,21 @@ fn every_claim_about_tables_names_its_test() {
 }
 
 #[test]
+fn what_is_said_of_renames_names_tests_that_are_there() {
+    let text = document("deploying.md");
+    let of_contract = quoted(&text)
+        .filter(|name| name.starts_with("c17_"))
+        .map(|name| format!("contract::c17_schema_change::{name}"));
+    let tests: Vec<String> = of_contract
+        .chain(["diesel_cli::renames".to_owned()])
+        .collect();
+    assert_eq!(tests.len(), 4, "{tests:?}");
+    for test in tests {
+        assert!(exists(&test), "{test}");
+    }
+}
+
+#[test]
 fn every_claim_about_security_names_a_test_that_is_there() {
     let text = document("security.md");
     let tests: Vec<&str> = quoted(&text)

@@ -1,6 +1,7 @@
 //! The quickstart's migrations through Diesel's own command line.
 
 mod commands;
+mod renames;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
