@@ -43,7 +43,7 @@ BEGIN
     LIMIT 1;
     IF problem.missing THEN
         RAISE EXCEPTION 'threadline: table % has no key column %', relation, problem.name
-            USING ERRCODE = 'undefined_column', HINT = 'Correct the key in the model and generate the migration again.';
+            USING ERRCODE = 'undefined_column', HINT = 'Correct the key in the model, run `threadline generate` and the new migration.';
     ELSIF problem.nullable THEN
         RAISE EXCEPTION 'threadline: key column % of table % may be NULL', problem.name, relation
             USING ERRCODE = 'invalid_table_definition', HINT = 'ALTER TABLE ... ALTER COLUMN ... SET NOT NULL first, or declare another key.';
@@ -79,7 +79,7 @@ BEGIN
     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attname = l.name AND a.attnum > 0 AND NOT a.attisdropped);
     IF FOUND THEN
         RAISE EXCEPTION 'threadline: table % has no column %, which its capture rules name', relation, problem.name
-            USING ERRCODE = 'undefined_column', HINT = 'Correct the rules and generate the migration again.';
+            USING ERRCODE = 'undefined_column', HINT = 'Correct the rules in the model, run `threadline generate` and the new migration.';
     END IF;
     -- Which columns a generated column reads is recorded between it and them, or through its default.
     SELECT g.attname AS generated, s.attname AS source INTO problem

@@ -362,8 +362,8 @@ EXCEPTION
     WHEN OTHERS THEN
         -- Diesel shows the message of an error and drops its hint: what to do next has to be in the message.
         GET STACKED DIAGNOSTICS refusal = MESSAGE_TEXT, next_step = PG_EXCEPTION_HINT;
-        RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = concat_ws(E'\n', refusal,
-            nullif(next_step, '') || ' Should you generate the migration again, remove this one first.');
+        RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = concat_ws(E'\n', refusal, nullif(next_step, '') || CASE
+            WHEN refusal LIKE 'threadline: %' THEN ' Should you generate the migration again, remove this one first.' ELSE '' END);
 END $$;
 
 -- Ends the capture of a table. Its history stays.

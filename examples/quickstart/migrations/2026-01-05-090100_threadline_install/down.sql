@@ -65,6 +65,7 @@ DROP FUNCTION public.threadline_applied_in_savepoints_v1();
 DROP FUNCTION public.threadline_unseen_v1();
 DROP FUNCTION public.threadline_walk_v1(text, text, integer[], text, text, timestamptz, timestamptz, text, bigint);
 DROP FUNCTION public.threadline_key_places_v1(text, text, jsonb);
+DROP FUNCTION public.threadline_check_field_v1(text, text, text);
 DROP FUNCTION public.threadline_tables_v1(text, text);
 DROP INDEX public.audit_actions_request;
 DROP INDEX public.audit_transactions_request;

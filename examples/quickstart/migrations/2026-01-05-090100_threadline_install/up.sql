@@ -1241,7 +1241,7 @@ BEGIN
     LIMIT 1;
     IF problem.missing THEN
         RAISE EXCEPTION 'threadline: table % has no key column %', relation, problem.name
-            USING ERRCODE = 'undefined_column', HINT = 'Correct the key in the model and generate the migration again.';
+            USING ERRCODE = 'undefined_column', HINT = 'Correct the key in the model, run `threadline generate` and the new migration.';
     ELSIF problem.nullable THEN
         RAISE EXCEPTION 'threadline: key column % of table % may be NULL', problem.name, relation
             USING ERRCODE = 'invalid_table_definition', HINT = 'ALTER TABLE ... ALTER COLUMN ... SET NOT NULL first, or declare another key.';
@@ -1277,7 +1277,7 @@ BEGIN
     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation AND a.attname = l.name AND a.attnum > 0 AND NOT a.attisdropped);
     IF FOUND THEN
         RAISE EXCEPTION 'threadline: table % has no column %, which its capture rules name', relation, problem.name
-            USING ERRCODE = 'undefined_column', HINT = 'Correct the rules and generate the migration again.';
+            USING ERRCODE = 'undefined_column', HINT = 'Correct the rules in the model, run `threadline generate` and the new migration.';
     END IF;
     -- Which columns a generated column reads is recorded between it and them, or through its default.
     SELECT g.attname AS generated, s.attname AS source INTO problem
@@ -1395,7 +1395,7 @@ END $$;
 --   guard         the DDL guard that is there; absent if it is not, or disabled
 --   width         the highest number that a column ever had
 --   columns       name -> number, type, its modifier, by which transaction it was written, whether rows from before it have a
---                 value, its default
+--                 value, in a partition at least, its default
 -- The registry has it with four more:
 --   at            when it was looked up
 --   freed         names that columns no longer have
@@ -1441,7 +1441,8 @@ BEGIN
             WHERE e.evtname ~ '^threadline_ddl' AND e.evtenabled = 'A' HAVING count(*) = 2),
         'width', (SELECT max(a.attnum) FROM pg_catalog.pg_attribute a WHERE a.attrelid = relation),
         'columns', (
-            SELECT coalesce(jsonb_object_agg(a.attname, jsonb_build_array(a.attnum, a.atttypid::bigint, a.atttypmod, a.xmin::text::bigint, a.atthasmissing, d.oid::bigint)), '{}')
+            SELECT coalesce(jsonb_object_agg(a.attname, jsonb_build_array(a.attnum, a.atttypid::bigint, a.atttypmod, a.xmin::text::bigint, EXISTS (
+                SELECT FROM tree JOIN pg_catalog.pg_attribute l ON l.attrelid = tree.oid WHERE l.attname = a.attname AND l.atthasmissing), d.oid::bigint)), '{}')
             FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
             WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped)));
 END $$;
@@ -1451,11 +1452,10 @@ END $$;
 --   columns   those whose values may be others than the recorded ones
 --   misnamed  those whose names were other columns', so that what is recorded under them is not theirs
 --   added     those that came
---   unfilled  those of them of which nobody knows what rows from before them have
 --   renamed   column -> its name before
 -- Nothing is known of what was looked up elsewhere: then the table is taken by its name.
 CREATE OR REPLACE FUNCTION public.threadline_drift_v1(
-    was jsonb, present jsonb, keys text[], OUT rows boolean, OUT columns text[], OUT misnamed text[], OUT added text[], OUT unfilled text[], OUT renamed jsonb
+    was jsonb, present jsonb, keys text[], OUT rows boolean, OUT columns text[], OUT misnamed text[], OUT added text[], OUT renamed jsonb
 )
 LANGUAGE plpgsql IMMUTABLE
 AS $$
@@ -1469,7 +1469,6 @@ BEGIN
     columns := '{}';
     misnamed := '{}';
     added := '{}';
-    unfilled := '{}';
     renamed := '{}';
     IF (was -> 'cluster') IS DISTINCT FROM (present -> 'cluster') OR (was -> 'log') IS DISTINCT FROM (present -> 'log') THEN
         RETURN;
@@ -1479,13 +1478,13 @@ BEGIN
         RETURN;
     END IF;
     SELECT coalesce(array_agg(n.key ORDER BY n.key) FILTER (WHERE w.key IS DISTINCT FROM n.key AND (was -> 'columns' ? n.key OR was -> 'freed' ? n.key)), '{}'),
-        coalesce(array_agg(n.key ORDER BY n.key) FILTER (WHERE rewritten AND w.value -> 3 <> n.value -> 3 AND NOT (
+        -- A new one may have been computed for each row, or written again since.
+        coalesce(array_agg(n.key ORDER BY n.key) FILTER (WHERE rewritten AND CASE WHEN w.key IS NULL THEN NOT (n.value -> 4)::boolean ELSE w.value -> 3 <> n.value -> 3 AND NOT (
                 (w.value -> 4)::boolean AND NOT (n.value -> 4)::boolean AND w.value -> 1 = n.value -> 1 AND w.value -> 2 = n.value -> 2
-                AND w.value -> 5 = n.value -> 5 AND n.value -> 5 <> 'null')), '{}'),
+                AND w.value -> 5 = n.value -> 5 AND n.value -> 5 <> 'null') END), '{}'),
         coalesce(array_agg(n.key ORDER BY (n.value -> 0)::integer) FILTER (WHERE w.key IS NULL), '{}'),
-        coalesce(array_agg(n.key ORDER BY n.key) FILTER (WHERE w.key IS NULL AND rewritten AND NOT (n.value -> 4)::boolean), '{}'),
         coalesce(jsonb_object_agg(n.key, w.key) FILTER (WHERE w.key <> n.key), '{}')
-        INTO misnamed, columns, added, unfilled, renamed
+        INTO misnamed, columns, added, renamed
     FROM jsonb_each(present -> 'columns') n LEFT JOIN jsonb_each(was -> 'columns') w ON w.value -> 0 = n.value -> 0;
     -- A column that came and went may have had any of the new names.
     IF (present -> 'width')::integer - (was -> 'width')::integer > cardinality(added) THEN
@@ -1547,8 +1546,7 @@ BEGIN
         FROM jsonb_each_text(drift.renamed) r);
     entry.added_columns := entry.added_columns - drift.added - ARRAY(SELECT jsonb_object_keys(drift.renamed)) || (
         SELECT coalesce(jsonb_object_agg(r.key, entry.added_columns -> r.value) FILTER (WHERE entry.added_columns ? r.value), '{}')
-        FROM jsonb_each_text(drift.renamed) r) || (
-        SELECT coalesce(jsonb_object_agg(u, '{"$threadline": "omitted"}'::jsonb), '{}') FROM unnest(drift.unfilled) u);
+        FROM jsonb_each_text(drift.renamed) r);
     IF entry.installed_at IS NOT NULL AND (drift.rows OR NOT public.threadline_is_captured_v1(relation)) THEN
         entry.gaps := entry.gaps || tstzrange(coalesce(since::timestamptz, entry.installed_at), NULL, '()');
     END IF;
@@ -2017,8 +2015,8 @@ EXCEPTION
     WHEN OTHERS THEN
         -- Diesel shows the message of an error and drops its hint: what to do next has to be in the message.
         GET STACKED DIAGNOSTICS refusal = MESSAGE_TEXT, next_step = PG_EXCEPTION_HINT;
-        RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = concat_ws(E'\n', refusal,
-            nullif(next_step, '') || ' Should you generate the migration again, remove this one first.');
+        RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = concat_ws(E'\n', refusal, nullif(next_step, '') || CASE
+            WHEN refusal LIKE 'threadline: %' THEN ' Should you generate the migration again, remove this one first.' ELSE '' END);
 END $$;
 
 -- Ends the capture of a table. Its history stays.
@@ -2651,6 +2649,7 @@ AS $$
 DECLARE
     audited public.audit_tables;
     keys pg_catalog.jsonb[];
+    next_id bigint;
     next_op pg_catalog.text;
     next_at pg_catalog.timestamptz;
 BEGIN
@@ -2676,11 +2675,16 @@ BEGIN
             change.data_after := public.threadline_known_v1(audited.identity, audited.former_columns, change.data_after, public.threadline_whole(change), change.captured_at, moment);
         END IF;
     ELSE
-        SELECT h.op, h.captured_at INTO next_op, next_at FROM public.threadline_history(relation, key) h
+        SELECT h.id, h.op, h.captured_at INTO next_id, next_op, next_at FROM public.threadline_history(relation, key) h
         WHERE h.captured_at > moment ORDER BY h.id LIMIT 1;
         outcome := CASE
+            -- Had it been there, its end would be recorded, unless all rows went at once.
             WHEN next_op = 'insert' AND moment >= audited.installed_at
-                AND NOT EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(moment, next_at)) THEN 'not_yet_created'
+                AND NOT EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(moment, next_at))
+                AND NOT EXISTS (
+                    SELECT FROM public.audit_changes c
+                    WHERE c.table_id = audited.id AND c.key_hash = hashtextextended('{}', 0) AND c.table_pk = '{}' AND c.captured_at > moment AND c.id < next_id)
+                THEN 'not_yet_created'
             -- All rows were known then; one that was there nevertheless has come in a gap since.
             WHEN moment >= audited.horizon AND NOT EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(audited.horizon, moment, '[]'))
                 AND (next_op IS NULL OR EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(moment, next_at))) THEN 'not_yet_created'
@@ -3141,6 +3145,61 @@ BEGIN
         RAISE EXCEPTION 'threadline: no audited table is called %', concat_ws('.', wanted_schema, coalesce(wanted_name, '*'))
             USING ERRCODE = 'undefined_object', HINT = 'SELECT * FROM public.audit_tables lists those that are.';
     END IF;
+END $$;
+
+-- True if an audited table by this name and in this schema has a column of this name, had one or recorded one; an error if not: an
+-- empty answer would say that it never changed. The log itself is hardly looked at. So where columns may have come and gone
+-- without a look at the table, any name is taken for one of theirs.
+CREATE OR REPLACE FUNCTION public.threadline_check_field_v1(wanted_schema text, wanted_name text, field text) RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    tables CONSTANT integer[] := CASE WHEN wanted_schema IS NULL AND wanted_name IS NULL THEN ARRAY(SELECT t.id FROM public.audit_tables t)
+        ELSE ARRAY(SELECT public.threadline_tables_v1(wanted_schema, wanted_name)) END;
+BEGIN
+    IF tables = '{}' OR EXISTS (
+        SELECT FROM public.audit_tables t
+        WHERE t.id = ANY (tables) AND (
+            field = ANY (t.key_columns || t.on_change) OR t.redacted ? field OR t.added_columns ? field
+            OR t.identity -> 'columns' ? field OR t.identity -> 'freed' ? field OR t.former_columns ? field
+            OR EXISTS (SELECT FROM jsonb_each(t.former_columns) f WHERE f.value ? field)
+            OR EXISTS (SELECT FROM jsonb_array_elements(t.identity -> 'unsure') u WHERE u -> 'names' ? field)
+            OR EXISTS (SELECT FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.table_name
+                JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = field AND a.attnum > 0 WHERE n.nspname = t.table_schema)))
+    THEN
+        RETURN true;
+    -- More columns had numbers than there are names, or the table is gone or another one. What it recorded of late is looked at, too,
+    -- and of each time after which its columns had other names.
+    ELSIF EXISTS (
+        SELECT FROM public.audit_tables t
+        LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = t.table_schema
+        LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.table_name
+        WHERE t.id = ANY (tables) AND (
+            c.oid IS NULL OR NOT t.identity ? 'columns'
+            OR (t.identity ->> 'width')::integer > (
+                SELECT count(*) FROM (
+                    SELECT jsonb_object_keys(t.identity -> 'columns') UNION SELECT jsonb_array_elements_text(t.identity -> 'freed')
+                    EXCEPT SELECT jsonb_array_elements_text(f.value) FROM jsonb_each(t.former_columns) f) names)
+            OR EXISTS (
+                SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attisdropped
+                    AND a.attnum > CASE WHEN (t.identity ->> 'relation')::bigint = c.oid::bigint THEN (t.identity ->> 'width')::integer ELSE 0 END)
+            OR (t.identity ->> 'relation')::bigint <> c.oid::bigint
+                AND t.identity ->> 'cluster' = (SELECT s.system_identifier::text FROM pg_catalog.pg_control_system() s)
+                AND (t.identity ->> 'log')::bigint = 'public.audit_changes'::regclass::oid::bigint
+            OR EXISTS (
+                SELECT FROM (
+                    SELECT '(,)' UNION ALL SELECT u ->> 'interval' FROM jsonb_array_elements(t.identity -> 'unsure') u) i(span)
+                CROSS JOIN LATERAL (
+                    SELECT l.data_after, l.changed_fields FROM public.audit_changes l
+                    WHERE (l.table_id, l.captured_at) >= (t.id, coalesce(lower(i.span::tstzrange), '-infinity'))
+                      AND (l.table_id, l.captured_at) <= (t.id, coalesce(upper(i.span::tstzrange), 'infinity'))
+                    ORDER BY l.table_id DESC, l.captured_at DESC, l.id DESC LIMIT 10) l WHERE l.data_after ? field OR field = ANY (l.changed_fields))))
+    THEN
+        RETURN true;
+    END IF;
+    RAISE EXCEPTION 'threadline: no audited table% has or had a column called %',
+        CASE WHEN wanted_schema IS NULL AND wanted_name IS NULL THEN '' ELSE ' called ' || concat_ws('.', wanted_schema, coalesce(wanted_name, '*')) END, field
+        USING ERRCODE = 'undefined_column', HINT = 'SELECT table_name, identity -> ''columns'' FROM public.audit_tables lists those that there are.';
 END $$;
 
 -- Where the log has the changes of one row that threadline_history shows: under the key and under those of former names of its
@@ -4065,6 +4124,9 @@ DECLARE
     present pg_catalog.jsonb;
     unknown pg_catalog.text[];
 BEGIN
+    IF relations = '{}' THEN
+        RETURN;
+    END IF;
     FOR entry IN SELECT t.* FROM public.threadline_touched_v1(relations) t LOOP
         IF mode NOT IN ('gap', 'refuse') THEN
             RAISE EXCEPTION E'threadline: threadline.ddl is gap or refuse, not %\nRESET threadline.ddl, or set it to one of them.', mode USING ERRCODE = 'invalid_parameter_value';
@@ -4101,7 +4163,7 @@ AS $$
 BEGIN
     PERFORM public.threadline_guard_ddl_v1(TG_TAG, ARRAY(
         SELECT coalesce((SELECT i.indrelid FROM pg_index i WHERE i.indexrelid = d.objid), d.objid)
-        FROM pg_event_trigger_ddl_commands() d WHERE d.classid = 'pg_class'::regclass
+        FROM pg_event_trigger_ddl_commands() d WHERE d.classid = 'pg_class'::regclass AND d.schema_name IS DISTINCT FROM 'pg_temp'
         UNION SELECT t.tgrelid FROM pg_event_trigger_ddl_commands() d JOIN pg_trigger t ON t.oid = d.objid WHERE d.classid = 'pg_trigger'::regclass
         UNION SELECT c.oid FROM pg_event_trigger_ddl_commands() d JOIN pg_class c ON c.reloftype = d.objid WHERE d.classid = 'pg_type'::regclass
         UNION SELECT c.oid FROM pg_event_trigger_ddl_commands() d JOIN pg_class c ON c.relnamespace = d.objid
@@ -4121,7 +4183,7 @@ BEGIN
         WHEN NOT EXISTS (SELECT FROM pg_event_trigger_dropped_objects() d WHERE d.original AND d.object_type = 'index' AND NOT d.is_temporary) THEN ARRAY(
             SELECT CASE WHEN d.classid = 'pg_class'::regclass THEN d.objid ELSE to_regclass(format('%I.%I', d.address_names[1], d.address_names[2]))::oid END
             FROM pg_event_trigger_dropped_objects() d
-            WHERE d.classid IN ('pg_class'::regclass, 'pg_trigger'::regclass, 'pg_constraint'::regclass)) END);
+            WHERE d.classid IN ('pg_class'::regclass, 'pg_trigger'::regclass, 'pg_constraint'::regclass) AND NOT d.is_temporary) END);
 END $$;
 
 -- Installs the guard where it may be. Its functions run as the owner of the log, called by whoever alters a table: a superuser, maybe.

