@@ -238,6 +238,22 @@ fn c42_a_column_that_was_computed_for_each_row() {
 }
 
 /// PostgreSQL forgets what the rows before a column have: an answer that nobody noted is not known any more, but is no other one.
+/// A column that nobody noted may have been written again after values were recorded.
+#[test]
+fn c42_a_column_that_was_added_and_rewritten() {
+    let steps = pay(vec![
+        Sql(
+            "ALTER TABLE pay ADD age int DEFAULT 7; UPDATE pay SET name = 'Ann' WHERE id = 1; ALTER TABLE pay ALTER age TYPE int USING age + 1",
+        ),
+        Note,
+        Capture("pay"),
+        Note,
+        Sql("UPDATE pay SET name = 'Cy' WHERE id = 1"),
+        Note,
+    ]);
+    assert_eq!(omitted(&asked(BOTH, "pay", &steps)), [2, 2, 2, 1]);
+}
+
 #[test]
 fn c42_a_rewrite_after_a_column_that_nobody_noted() {
     let answers = asked(
