@@ -217,7 +217,7 @@ BEGIN
                 THEN 'not_yet_created'
             -- All rows were known then; one that was there nevertheless has come in a gap since.
             WHEN moment >= audited.horizon AND NOT EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(audited.horizon, moment, '[]'))
-                AND (next_op IS NULL OR EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(moment, next_at))) THEN 'not_yet_created'
+                AND (coalesce(next_op, 'insert') = 'insert' OR EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(moment, next_at))) THEN 'not_yet_created'
             ELSE 'unknown' END;
     END IF;
     RETURN NEXT;

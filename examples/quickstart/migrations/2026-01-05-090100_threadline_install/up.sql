@@ -1546,7 +1546,8 @@ BEGIN
         FROM jsonb_each_text(drift.renamed) r);
     entry.added_columns := entry.added_columns - drift.added - ARRAY(SELECT jsonb_object_keys(drift.renamed)) || (
         SELECT coalesce(jsonb_object_agg(r.key, entry.added_columns -> r.value) FILTER (WHERE entry.added_columns ? r.value), '{}')
-        FROM jsonb_each_text(drift.renamed) r);
+        FROM jsonb_each_text(drift.renamed) r) || (
+        SELECT coalesce(jsonb_object_agg(a, '{"$threadline": "omitted"}'::jsonb), '{}') FROM unnest(drift.added) a WHERE a = ANY (drift.columns));
     IF entry.installed_at IS NOT NULL AND (drift.rows OR NOT public.threadline_is_captured_v1(relation)) THEN
         entry.gaps := entry.gaps || tstzrange(coalesce(since::timestamptz, entry.installed_at), NULL, '()');
     END IF;
@@ -2687,7 +2688,7 @@ BEGIN
                 THEN 'not_yet_created'
             -- All rows were known then; one that was there nevertheless has come in a gap since.
             WHEN moment >= audited.horizon AND NOT EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(audited.horizon, moment, '[]'))
-                AND (next_op IS NULL OR EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(moment, next_at))) THEN 'not_yet_created'
+                AND (coalesce(next_op, 'insert') = 'insert' OR EXISTS (SELECT FROM unnest(audited.gaps) g WHERE g && tstzrange(moment, next_at))) THEN 'not_yet_created'
             ELSE 'unknown' END;
     END IF;
     RETURN NEXT;
