@@ -86,6 +86,18 @@ fn c42_another_key() {
         ]),
     );
     assert_eq!(whole(&answers), [false; 4]);
+    // One key, two rows, and the last that was recorded of it is not about the other.
+    let answers = asked(
+        BOTH,
+        "pay",
+        &pay(vec![
+            Sql(
+                "ALTER TABLE pay DROP CONSTRAINT pay_pkey; INSERT INTO pay VALUES (1, 9, '', 'twice'); DELETE FROM pay WHERE name = 'twice'",
+            ),
+            Note,
+        ]),
+    );
+    assert_eq!(rows(&answers), [(0, 2), (0, 2)]);
 }
 
 #[test]
